@@ -1,0 +1,70 @@
+/**
+ * Every bound in one place, greatest unit first in the name. What an operator may change is in config; what
+ * stands here protects the process and is not a matter of taste.
+ */
+import { KIB, MIB } from './units.js';
+
+// Wire.
+/** Largest frame body a peer may announce: an extended message or a bitfield of 400,000 pieces. */
+export const frameBytesMax = 64 * KIB;
+export const blockBytesMax = 16 * KIB;
+/** What unmodified clients may ask for at once, per BEP 3 practice. */
+export const requestBytesMax = 128 * KIB;
+/** Requests of one peer that wait; announced as reqq. */
+export const requestsPerPeerMax = 512;
+/** Bytes queued towards one socket before no more blocks are read for it. */
+export const sendQueueBytesMax = 2 * MIB;
+export const peersPerTorrentMax = 200;
+export const peersPerAddressMax = 20;
+export const peersMax = 1000;
+export const handshakeTimeoutMs = 10_000;
+export const idleTimeoutMs = 120_000;
+export const keepAlivePeriodMs = 55_000;
+/** BEP 10 handshakes a peer may send. */
+export const extendedHandshakesMax = 8;
+
+// Payment messages.
+export const payMessageBytesMax = 1024;
+export const rejectDetailBytesMax = 128;
+export const vouchersPerSecondMax = 50;
+export const voucherBurstMax = 100;
+export const messagesPerSecondMax = 200;
+export const banScore = 100;
+export const banScoreHalfLifeMs = 60_000;
+export const banDurationMs = 3_600_000;
+export const bansMax = 100_000;
+export const acceptRetriesMax = 60;
+export const acceptRetryMs = 1_000;
+export const offerLifetimeSeconds = 3_600n;
+export const offerGraceSeconds = 600n;
+
+// Accounting.
+export const voucherLateMs = 2_000;
+export const defaultAfterMs = 60_000;
+export const staleGrantMs = 60_000;
+export const intakeQueueMax = 100_000;
+export const batchCommandsMax = 4_096;
+
+// Torrents.
+export const torrentBytesMax = 10 * MIB;
+export const torrentPiecesMax = 400_000;
+export const torrentFilesMax = 100_000;
+export const torrentPathDepthMax = 64;
+export const torrentNameBytesMax = 255;
+export const pieceBytesMax = 64 * MIB;
+/** Verified or incomplete pieces held in memory by one download. */
+export const pieceBufferBytesMax = 128 * MIB;
+export const pieceTimeoutMs = 30_000;
+export const metadataTimeoutMs = 30_000;
+export const openFilesMax = 256;
+
+// Chain.
+export const rpcTimeoutMs = 15_000;
+export const rpcRetriesMax = 3;
+export const settleRowsMax = 1_000;
+export const chainPollMs = 1_000;
+export const transactionWaitMs = 120_000;
+
+// Daemon.
+export const httpBodyBytesMax = 64 * KIB;
+export const pageRowsMax = 1_000;
