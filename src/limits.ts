@@ -26,9 +26,9 @@ export const extendedHandshakesMax = 8;
 // Payment messages.
 export const payMessageBytesMax = 1024;
 export const rejectDetailBytesMax = 128;
-export const vouchersPerSecondMax = 50;
-export const voucherBurstMax = 100;
-export const messagesPerSecondMax = 200;
+export const vouchersPerSecondMax = 2_000;
+export const voucherBurstMax = 4_000;
+export const messagesPerSecondMax = 4_000;
 export const banScore = 100;
 export const banScoreHalfLifeMs = 60_000;
 export const banDurationMs = 3_600_000;

@@ -1,0 +1,75 @@
+/**
+ * A payee's view of one channel while peers use it: the amounts as the ledger last published them, the
+ * credit they earn, and what each session was granted and sent. The ledger holds the truth; this is its
+ * copy for deciding quickly, shared by all sessions of the channel.
+ */
+import type { ChannelFacts } from '../channels/channel.js';
+import type { PayLink } from '../channels/link.js';
+import type { Offer } from '../channels/terms.js';
+import type { Outcome } from '../native/records.js';
+import { toHex } from '../units.js';
+import type { Credit, CreditTerms } from './credit.js';
+
+/** A channel with the sessions that draw on it now. */
+export interface ChannelAccount {
+  readonly index: number;
+  readonly voucherKey: Uint8Array;
+  credit: Credit;
+  deposit: bigint;
+  authorized: bigint;
+  granted: bigint;
+  writtenOff: bigint;
+  /** Set once a close was requested: nothing more is granted. */
+  closing: boolean;
+  /** The 76-byte row of the head; zeros when there is none. */
+  row: Uint8Array;
+  readonly sessions: Set<PayeeSession>;
+  cancelDefault: (() => void) | undefined;
+}
+
+/** One accepted offer on one connection. */
+export interface PayeeSession {
+  readonly link: PayLink;
+  readonly index: number;
+  readonly id: Uint8Array;
+  readonly account: ChannelAccount;
+  readonly offer: Offer;
+  readonly offerDigest: Uint8Array;
+  readonly terms: CreditTerms;
+  /** Price of a whole piece of this torrent. */
+  readonly piecePrice: bigint;
+  /** Pieces granted and not yet sent in full → their bytes. */
+  readonly underWay: Map<number, { bytes: number; sinceMs: number }>;
+  grantedBytes: bigint;
+  deliveredBytes: bigint;
+  vouchers: number;
+  /** The head when the session began: what it earns is counted from here. */
+  readonly authorizedBefore: bigint;
+  stalled: boolean;
+  choked: boolean;
+  depositReported: boolean;
+  cancelLate: (() => void) | undefined;
+}
+
+export function unpaid(account: ChannelAccount): bigint {
+  const owed = account.granted - account.writtenOff - account.authorized;
+  return owed > 0n ? owed : 0n;
+}
+
+/** Takes over the amounts that the ledger published with an outcome. */
+export function adopt(account: ChannelAccount, outcome: Outcome): void {
+  account.authorized = outcome.authorized;
+  account.granted = outcome.granted;
+  account.writtenOff = outcome.writtenOff;
+  account.deposit = outcome.deposit;
+}
+
+/** Takes over what the chain says. */
+export function adoptFacts(account: ChannelAccount, facts: Pick<ChannelFacts, 'deposit' | 'closeAt'>): void {
+  account.deposit = facts.deposit;
+  account.closing = facts.closeAt !== 0;
+}
+
+export function keyOf(voucherKey: Uint8Array): string {
+  return toHex(voucherKey);
+}

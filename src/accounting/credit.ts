@@ -1,0 +1,63 @@
+/**
+ * How much a payee lets a channel owe it (wire.md 4): pure decisions on base units. The window starts at one
+ * piece, doubles while the channel pays, and falls back to one piece on a default. The ledger enforces the
+ * limit that is computed here.
+ *
+ * A grant needs unpaid + p ≤ max(W, S + p), so a stalled channel owes more than the minimum step S: its payer
+ * can always send a voucher. That is why no setting can deadlock; test/property/credit-model shows it.
+ */
+
+export interface CreditTerms {
+  /** The most a channel may owe, in base units. */
+  readonly exposureMax: bigint;
+  /** The price of windowBytes, in base units: what keeps the link full. */
+  readonly windowMax: bigint;
+  readonly minStep: bigint;
+}
+
+export interface Credit {
+  /** W: what may be granted and unpaid. */
+  readonly window: bigint;
+  /** What was given up because the payer stopped paying. */
+  readonly defaulted: bigint;
+}
+
+/** A stranger's credit: one piece. */
+export function initial(piecePrice: bigint): Credit {
+  return { window: piecePrice, defaulted: 0n };
+}
+
+/** Whether a torrent with pieces of this price can be sold under the limit at all. */
+export function canSell(terms: CreditTerms, piecePrice: bigint): boolean {
+  return terms.exposureMax >= terms.minStep + piecePrice;
+}
+
+/** The most that may be unpaid after granting a piece of this price. */
+export function unpaidMax(credit: Credit, terms: CreditTerms, piecePrice: bigint): bigint {
+  return min(terms.exposureMax, max(credit.window, terms.minStep + piecePrice));
+}
+
+/** Credit after an accepted voucher that raised the head by `paid` and left `unpaid`. */
+export function afterVoucher(credit: Credit, terms: CreditTerms, piecePrice: bigint, paid: bigint, unpaid: bigint): Credit {
+  if (unpaid > 0n && paid < piecePrice) return credit;
+  const limit = max(piecePrice, min(terms.exposureMax, terms.windowMax));
+  return { ...credit, window: min(limit, credit.window * 2n) };
+}
+
+/** Credit after `amount` was written off because the payer stopped paying. */
+export function afterDefault(credit: Credit, piecePrice: bigint, amount: bigint): Credit {
+  return { window: piecePrice, defaulted: credit.defaulted + amount };
+}
+
+/** Whether a channel has defaulted so much that it gets no more credit. */
+export function isBad(credit: Credit, terms: CreditTerms): boolean {
+  return credit.defaulted > terms.exposureMax;
+}
+
+function min(a: bigint, b: bigint): bigint {
+  return a < b ? a : b;
+}
+
+function max(a: bigint, b: bigint): bigint {
+  return a > b ? a : b;
+}

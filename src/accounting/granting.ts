@@ -1,0 +1,149 @@
+/**
+ * Granting pieces against a channel's credit and giving up what will not be paid (wire.md 4). Every grant is
+ * durable before it is answered. A piece that may not be granted yet stalls its session; a voucher, a top-up
+ * or a write-off wakes it again.
+ */
+import type { Clock } from '../clock.js';
+import { defaultAfterMs, voucherLateMs } from '../limits.js';
+import type { StatusName } from '../native/records.js';
+import { adopt, type ChannelAccount, type PayeeSession, unpaid } from './account.js';
+import type { Book } from './book.js';
+import * as Credit from './credit.js';
+import * as Tariff from './tariff.js';
+
+export type Admission = 'serve' | 'wait' | 'refuse';
+
+export interface GrantingEvents {
+  /** The session may try its stalled requests again. */
+  onResume(session: PayeeSession): void;
+  /** A voucher is overdue: stop serving until one comes. */
+  onLate(session: PayeeSession): void;
+  /** The deposit does not cover another piece. Called once until it is raised. */
+  onDepositExhausted(session: PayeeSession): void;
+  /** The ledger failed while nobody waited for its answer. */
+  onFailure(reason: unknown): void;
+}
+
+export interface Granting {
+  admit(session: PayeeSession, piece: number, bytes: number): Promise<Admission>;
+  /** All blocks of a granted piece were handed to the socket. */
+  sent(session: PayeeSession, piece: number): void;
+  /** The channel changed: wakes what is stalled. */
+  wake(account: ChannelAccount): void;
+  /** Ends a session: writes off what was granted and never sent, and records what was delivered. */
+  end(session: PayeeSession): Promise<void>;
+  /** Starts the clock after which an unpaid rest without sessions counts as a default. */
+  watchDefault(account: ChannelAccount, session: number, piecePrice: bigint): void;
+}
+
+export function createGranting(book: Book, clock: Clock, events: GrantingEvents): Granting {
+  async function admit(session: PayeeSession, piece: number, bytes: number): Promise<Admission> {
+    const { account } = session;
+    if (account.closing || session.link.closed || Credit.isBad(account.credit, session.terms)) return 'refuse';
+    const piecePrice = Tariff.price(session.offer.priceMiB, BigInt(bytes));
+    const exposureMax = Credit.unpaidMax(account.credit, session.terms, piecePrice);
+    const [outcome] = await book.commit([{ kind: 'grant', session: session.index, bytes, exposureMax }]);
+    return settleGrant(session, piece, bytes, outcome!.status, () => adopt(account, outcome!));
+  }
+
+  function settleGrant(
+    session: PayeeSession,
+    piece: number,
+    bytes: number,
+    status: StatusName,
+    publish: () => void,
+  ): Admission {
+    if (status === 'ok') {
+      publish();
+      session.grantedBytes += BigInt(bytes);
+      session.underWay.set(piece, { bytes, sinceMs: clock.monotonicMs() });
+      return 'serve';
+    }
+    if (status === 'exceeds_window' || status === 'no_space') {
+      stall(session);
+      return 'wait';
+    }
+    if (status === 'exceeds_deposit') {
+      session.stalled = true;
+      if (!session.depositReported) events.onDepositExhausted(session);
+      session.depositReported = true;
+      return 'wait';
+    }
+    return 'refuse';
+  }
+
+  function stall(session: PayeeSession): void {
+    session.stalled = true;
+    session.cancelLate ??= clock.after(voucherLateMs, () => {
+      session.cancelLate = undefined;
+      // Pieces still on their way cannot be paid yet: the payer is not late while we are.
+      if (!session.stalled || session.choked || session.link.closed) return;
+      if (session.underWay.size > 0) return stall(session);
+      session.choked = true;
+      session.cancelLate = clock.after(defaultAfterMs, () => takeDefault(session.account, session.index, session.piecePrice));
+      events.onLate(session);
+    });
+  }
+
+  /** Gives up what the channel owes: the window is free again, but back to one piece. */
+  function takeDefault(account: ChannelAccount, session: number, piecePrice: bigint): void {
+    giveUp(account, session, unpaid(account)).then((amount) => {
+      if (amount > 0n) account.credit = Credit.afterDefault(account.credit, piecePrice, amount);
+      wake(account);
+    }, events.onFailure);
+  }
+
+  function wake(account: ChannelAccount): void {
+    for (const session of account.sessions) {
+      session.cancelLate?.();
+      session.cancelLate = undefined;
+      session.depositReported = false;
+      if (!session.stalled) continue;
+      session.stalled = false;
+      session.choked = false;
+      events.onResume(session);
+    }
+  }
+
+  async function end(session: PayeeSession): Promise<void> {
+    const { account } = session;
+    session.cancelLate?.();
+    account.sessions.delete(session);
+    let lost = 0n;
+    for (const { bytes } of session.underWay.values()) lost += BigInt(bytes);
+    session.underWay.clear();
+    const value = Tariff.priceStep(session.offer.priceMiB, session.grantedBytes - lost, lost);
+    await giveUp(account, session.index, value);
+    const delivered = session.deliveredBytes;
+    await book.commit([{ kind: 'sessionClose', session: session.index, deliveredBytes: delivered }]);
+    if (account.sessions.size === 0) watchDefault(account, session.index, session.piecePrice);
+    else wake(account);
+  }
+
+  async function giveUp(account: ChannelAccount, session: number, value: bigint): Promise<bigint> {
+    const owed = unpaid(account);
+    const amount = value < owed ? value : owed;
+    if (amount === 0n) return 0n;
+    const [outcome] = await book.commit([{ kind: 'writeOff', session, amount }]);
+    if (outcome!.status !== 'ok') return 0n;
+    adopt(account, outcome!);
+    return amount;
+  }
+
+  function watchDefault(account: ChannelAccount, session: number, piecePrice: bigint): void {
+    account.cancelDefault?.();
+    if (unpaid(account) === 0n) return;
+    account.cancelDefault = clock.after(defaultAfterMs, () => {
+      account.cancelDefault = undefined;
+      if (account.sessions.size === 0) takeDefault(account, session, piecePrice);
+    });
+  }
+
+  return {
+    admit,
+    sent: (session, piece) => void session.underWay.delete(piece),
+    wake,
+    end,
+    watchDefault,
+  };
+}

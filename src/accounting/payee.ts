@@ -1,0 +1,455 @@
+/**
+ * The earning side of pw_pay (wire.md 3–7): makes offers, opens sessions, takes vouchers in, and tells the
+ * seeder whom to serve. Money is decided here in the order of wire.md 6; durability is the book's, signatures
+ * the native module's, the chain is asked through `lookUp`.
+ */
+import type { ChannelFacts, Domain } from '../channels/channel.js';
+import type { PayLink } from '../channels/link.js';
+import type { Message, MessageType, RejectCode } from '../channels/message.js';
+import { type Accept, acceptDigest, type Delegation, type Offer, offerDigest, receiptDigest, sessionId } from '../channels/terms.js';
+import { NONE } from '../channels/voucher.js';
+import type { Clock } from '../clock.js';
+import { acceptRetriesMax, acceptRetryMs, offerLifetimeSeconds, voucherBurstMax, vouchersPerSecondMax } from '../limits.js';
+import type { StatusName } from '../native/records.js';
+import { sameBytes } from '../units.js';
+import { type ChannelAccount, adopt, adoptFacts, keyOf, type PayeeSession, unpaid } from './account.js';
+import type { Bans } from './bans.js';
+import type { Book } from './book.js';
+import * as Credit from './credit.js';
+import { type Admission, createGranting } from './granting.js';
+import type { Intake, Verdict } from './intake.js';
+import * as Tariff from './tariff.js';
+
+/** What a payee sells and at what risk. Amounts in base units. */
+export interface PayeeTerms {
+  readonly priceMiB: bigint;
+  readonly windowBytes: bigint;
+  readonly minStep: bigint;
+  readonly prepay: bigint;
+  /** The most one channel may owe: E_payee. */
+  readonly exposureMax: bigint;
+}
+
+export interface KnownChannel {
+  readonly index: number;
+  readonly authorized: bigint;
+  readonly granted: bigint;
+  readonly writtenOff: bigint;
+  readonly row: Uint8Array;
+}
+
+export interface PayeePorts {
+  readonly clock: Clock;
+  readonly domain: Domain;
+  readonly payee: Uint8Array;
+  readonly challengePeriod: number;
+  readonly delegate: Uint8Array;
+  readonly delegation: Delegation | undefined;
+  readonly book: Book;
+  readonly intake: Intake;
+  readonly bans: Bans;
+  /** Signs digests with the delegate's key: 64 bytes, r ‖ vs. */
+  readonly sign: (digest: Uint8Array) => Uint8Array;
+  /** The address that signed, or undefined for a bad signature. */
+  readonly recover: (digest: Uint8Array, signature: Uint8Array) => Promise<Uint8Array | undefined>;
+  /** Confirmed facts of a channel to this payee, undefined when there is none. */
+  readonly lookUp: (voucherKey: Uint8Array) => Promise<ChannelFacts | undefined>;
+  /** What the ledger knows of a channel, undefined when it is new. */
+  readonly known: (voucherKey: Uint8Array) => Promise<KnownChannel | undefined>;
+  readonly randomBytes: (count: number) => Uint8Array;
+}
+
+export interface PayeeEvents {
+  /** Whether the seeder should serve this connection for money. */
+  onStanding(link: PayLink, standing: 'paid' | 'late' | 'none'): void;
+  /** Stalled requests of this connection may be tried again. */
+  onResume(link: PayLink): void;
+  /** The ledger or the native module failed: serving has to stop. */
+  onFailure(reason: unknown): void;
+}
+
+export interface Payee {
+  attach(link: PayLink, pieceLength: number): void;
+  onMessage(link: PayLink, message: Message): void;
+  onInvalid(link: PayLink, refused: MessageType, code: RejectCode): void;
+  detach(link: PayLink): Promise<void>;
+  admit(link: PayLink, piece: number, bytes: number): Promise<Admission>;
+  sent(link: PayLink, piece: number): void;
+  delivered(link: PayLink, bytes: number): void;
+  /** The chain says something new about a channel. */
+  onFacts(facts: ChannelFacts): Promise<void>;
+  /** Voucher keys of the channels in use, for the watcher. */
+  activeKeys(): Uint8Array[];
+}
+
+interface Desk {
+  readonly link: PayLink;
+  readonly pieceLength: number;
+  offer: Offer;
+  digest: Uint8Array;
+  session: PayeeSession | undefined;
+  usedNonces: string[];
+  retries: number;
+  tokens: number;
+  refilledMs: number;
+  cancelRetry: (() => void) | undefined;
+  busy: boolean;
+}
+
+export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeEvents): Payee {
+  const desks = new Map<number, Desk>();
+  const accounts = new Map<string, ChannelAccount>();
+  const creditTerms: Credit.CreditTerms = {
+    exposureMax: terms.exposureMax,
+    windowMax: Tariff.price(terms.priceMiB, terms.windowBytes),
+    minStep: terms.minStep,
+  };
+  const granting = createGranting(ports.book, ports.clock, {
+    onResume(session) {
+      events.onStanding(session.link, 'paid');
+      events.onResume(session.link);
+    },
+    onLate: (session) => events.onStanding(session.link, 'late'),
+    onDepositExhausted: (session) => refuse(session.link, 'voucher', 'deposit_exhausted'),
+    onFailure: events.onFailure,
+  });
+
+  /** Sends a reject and counts it; ends the connection when that bans the peer. */
+  function refuse(link: PayLink, refused: MessageType, code: RejectCode, detail = ''): void {
+    link.send({ type: 'reject', refused, code, detail });
+    if (!ports.bans.score(link.address, code)) return;
+    const voucherKey = desks.get(link.id)?.session?.account.voucherKey;
+    if (voucherKey) ports.bans.ban(keyOf(voucherKey));
+    link.send({ type: 'reject', refused, code: 'banned', detail: '' });
+    link.close('banned');
+  }
+
+  function makeOffer(link: PayLink): Offer {
+    return {
+      domain: ports.domain,
+      payee: ports.payee,
+      priceMiB: terms.priceMiB,
+      windowBytes: terms.windowBytes,
+      minStep: terms.minStep,
+      prepay: terms.prepay,
+      expiry: ports.clock.unixSeconds() + offerLifetimeSeconds,
+      nonce: ports.randomBytes(16),
+      infohash: link.infohash,
+      challengePeriod: ports.challengePeriod,
+      delegate: ports.delegate,
+      delegation: ports.delegation,
+    };
+  }
+
+  function sendOffer(desk: Desk): void {
+    desk.offer = makeOffer(desk.link);
+    desk.digest = offerDigest(desk.offer);
+    desk.link.send({ type: 'offer', offer: desk.offer, signature: ports.sign(desk.digest) });
+  }
+
+  async function onAccept(desk: Desk, accept: Accept, signature: Uint8Array): Promise<void> {
+    const { link, offer } = desk;
+    const code = checkAccept(desk, accept);
+    if (code) return refuse(link, 'accept', code);
+    desk.usedNonces.push(Buffer.from(accept.nonce).toString('hex'));
+
+    const connection = { payerPeerId: link.peerId, payeePeerId: link.localPeerId, infohash: link.infohash };
+    const digest = acceptDigest(ports.domain, accept, connection);
+    const signer = await ports.recover(digest, signature);
+    if (!signer || !sameBytes(signer, accept.voucherKey)) return refuse(link, 'accept', 'bad_proof');
+
+    const account = await openAccount(desk, accept.voucherKey);
+    if (!account || link.closed) return;
+    const opened = {
+      channel: account.index,
+      sessionId: sessionId(digest),
+      infohash: link.infohash,
+      priceMiB: offer.priceMiB,
+      minStep: offer.minStep,
+      prepay: accept.prepay,
+    };
+    const [outcome] = await ports.book.commit([{ kind: 'sessionOpen', ...opened }]);
+    if (outcome!.status !== 'ok') return refuse(link, 'accept', outcome!.status === 'duplicate' ? 'duplicate' : 'unavailable');
+    if (link.closed) {
+      await ports.book.commit([{ kind: 'sessionClose', session: outcome!.session, deliveredBytes: 0n }]);
+      return;
+    }
+    if (desk.session) await granting.end(desk.session);
+    desk.session = startSession(desk, account, outcome!.session, opened.sessionId);
+    desk.retries = 0;
+    link.send({ type: 'state', role: 'payee', row: account.row, deposit: account.deposit });
+    acknowledge(desk.session);
+    events.onStanding(link, 'paid');
+    events.onResume(link);
+  }
+
+  function checkAccept(desk: Desk, accept: Accept): RejectCode | undefined {
+    if (!sameBytes(accept.offerDigest, desk.digest) || !sameBytes(accept.nonce, desk.offer.nonce)) return 'bad_nonce';
+    if (desk.usedNonces.includes(Buffer.from(accept.nonce).toString('hex'))) return 'duplicate';
+    if (desk.offer.expiry < ports.clock.unixSeconds()) return 'expired';
+    if (accept.prepay > desk.offer.prepay) return 'malformed';
+    return ports.bans.isBanned(keyOf(accept.voucherKey)) ? 'banned' : undefined;
+  }
+
+  /** The account of a confirmed, open channel; answers the peer and returns undefined for any other. */
+  async function openAccount(desk: Desk, voucherKey: Uint8Array): Promise<ChannelAccount | undefined> {
+    const active = accounts.get(keyOf(voucherKey));
+    if (active && active.sessions.size > 0 && !active.closing) return checkCredit(desk, active);
+    const facts = await ports.lookUp(voucherKey);
+    if (!facts || facts.deposit === 0n) {
+      refuse(desk.link, 'accept', 'unknown_channel', 'not open and confirmed yet');
+      offerAgain(desk);
+      return undefined;
+    }
+    if (facts.closeAt !== 0) {
+      refuse(desk.link, 'accept', 'channel_closing');
+      return undefined;
+    }
+    const [outcome] = await ports.book.commit([{ kind: 'channelPut', role: 'payee', ...facts, keyIndex: 0n }]);
+    if (outcome!.status !== 'ok') {
+      refuse(desk.link, 'accept', 'unavailable');
+      return undefined;
+    }
+    let account = accounts.get(keyOf(voucherKey));
+    if (!account) {
+      const known = await ports.known(voucherKey);
+      account = makeAccount(outcome!.channel, voucherKey, desk, known);
+      accounts.set(keyOf(voucherKey), account);
+    }
+    adoptFacts(account, facts);
+    return checkCredit(desk, account);
+  }
+
+  function checkCredit(desk: Desk, account: ChannelAccount): ChannelAccount | undefined {
+    account.cancelDefault?.();
+    account.cancelDefault = undefined;
+    if (!Credit.isBad(account.credit, creditTerms)) return account;
+    refuse(desk.link, 'accept', 'unavailable', 'this channel has defaulted');
+    return undefined;
+  }
+
+  function makeAccount(index: number, voucherKey: Uint8Array, desk: Desk, known: KnownChannel | undefined): ChannelAccount {
+    return {
+      index,
+      voucherKey,
+      credit: Credit.initial(piecePriceOf(desk)),
+      deposit: 0n,
+      authorized: known?.authorized ?? 0n,
+      granted: known?.granted ?? 0n,
+      writtenOff: known?.writtenOff ?? 0n,
+      closing: false,
+      row: known?.row ?? NONE,
+      sessions: new Set(),
+      cancelDefault: undefined,
+    };
+  }
+
+  function startSession(desk: Desk, account: ChannelAccount, index: number, id: Uint8Array): PayeeSession {
+    const session: PayeeSession = {
+      link: desk.link,
+      index,
+      id,
+      account,
+      offer: desk.offer,
+      offerDigest: desk.digest,
+      terms: creditTerms,
+      piecePrice: piecePriceOf(desk),
+      underWay: new Map(),
+      grantedBytes: 0n,
+      deliveredBytes: 0n,
+      vouchers: 0,
+      authorizedBefore: account.authorized,
+      stalled: false,
+      choked: false,
+      depositReported: false,
+      cancelLate: undefined,
+    };
+    account.sessions.add(session);
+    return session;
+  }
+
+  function piecePriceOf(desk: Desk): bigint {
+    return Tariff.price(desk.offer.priceMiB, BigInt(desk.pieceLength));
+  }
+
+  function offerAgain(desk: Desk): void {
+    if (desk.retries++ >= acceptRetriesMax || desk.link.closed) return;
+    desk.cancelRetry = ports.clock.after(acceptRetryMs, () => {
+      if (!desk.link.closed) sendOffer(desk);
+    });
+  }
+
+  async function onVoucher(desk: Desk, row: Uint8Array, final: boolean): Promise<void> {
+    const { link, session } = desk;
+    if (!takeToken(desk)) return refuse(link, 'voucher', 'rate_limited');
+    if (!session) return refuse(link, 'voucher', 'no_session');
+    const { account } = session;
+    const before = account.authorized;
+    const verdict = await ports.intake.submit({
+      session: session.index,
+      voucherKey: account.voucherKey,
+      payee: ports.payee,
+      row,
+      final,
+    });
+    if (verdict.status === 'ok') credit(session, verdict, row, before);
+    else if (verdict.status !== 'superseded' && verdict.status !== 'not_increasing') {
+      return refuse(link, 'voucher', toReject(verdict.status));
+    }
+    acknowledge(session);
+    if (final && verdict.status !== 'superseded') sendReceipt(session);
+  }
+
+  function credit(session: PayeeSession, verdict: Verdict, row: Uint8Array, before: bigint): void {
+    const { account } = session;
+    const outcome = verdict.outcome!;
+    if (outcome.authorized < account.authorized) return;
+    adopt(account, outcome);
+    account.row = row;
+    session.vouchers++;
+    const paid = account.authorized - before;
+    account.credit = Credit.afterVoucher(account.credit, session.terms, session.piecePrice, paid, unpaid(account));
+    granting.wake(account);
+  }
+
+  function acknowledge(session: PayeeSession): void {
+    const { account } = session;
+    session.link.send({
+      type: 'ack',
+      authorized: account.authorized,
+      granted: session.grantedBytes,
+      delivered: session.deliveredBytes,
+      deposit: account.deposit,
+      windowBytes: Tariff.bytesFor(session.offer.priceMiB, account.credit.window),
+    });
+  }
+
+  function sendReceipt(session: PayeeSession): void {
+    const { account } = session;
+    const receipt = {
+      session: session.id,
+      infohash: session.link.infohash,
+      offerDigest: session.offerDigest,
+      bytes: session.grantedBytes,
+      amount: account.authorized - session.authorizedBefore,
+      head: account.authorized,
+      time: ports.clock.unixSeconds(),
+      payee: ports.payee,
+      voucherKey: account.voucherKey,
+    };
+    session.link.send({ type: 'receipt', receipt, signature: ports.sign(receiptDigest(ports.domain, receipt)) });
+  }
+
+  function takeToken(desk: Desk): boolean {
+    const nowMs = ports.clock.monotonicMs();
+    const refill = ((nowMs - desk.refilledMs) / 1000) * vouchersPerSecondMax;
+    desk.tokens = Math.min(voucherBurstMax, desk.tokens + refill) - 1;
+    desk.refilledMs = nowMs;
+    if (desk.tokens >= 0) return true;
+    desk.tokens = 0;
+    return false;
+  }
+
+  /** Runs what a message asks for; a failure of the ledger or the pool reaches the engine. */
+  function run(desk: Desk, work: Promise<void>): void {
+    work.catch((reason) => {
+      desk.link.close('the payee failed');
+      events.onFailure(reason);
+    });
+  }
+
+  return {
+    attach(link, pieceLength) {
+      if (ports.bans.isBanned(link.address)) return link.close('banned');
+      const desk: Desk = {
+        link,
+        pieceLength,
+        offer: makeOffer(link),
+        digest: NONE,
+        session: undefined,
+        usedNonces: [],
+        retries: 0,
+        tokens: voucherBurstMax,
+        refilledMs: ports.clock.monotonicMs(),
+        cancelRetry: undefined,
+        busy: false,
+      };
+      desks.set(link.id, desk);
+      if (!Credit.canSell(creditTerms, piecePriceOf(desk))) {
+        return link.send({ type: 'reject', refused: 'offer', code: 'exposure_too_small', detail: '' });
+      }
+      sendOffer(desk);
+    },
+    onMessage(link, message) {
+      const desk = desks.get(link.id);
+      if (!desk) return;
+      switch (message.type) {
+        case 'accept': {
+          // One accept at a time: the answer to the first decides what the next one means.
+          if (desk.busy) return refuse(link, 'accept', 'rate_limited');
+          desk.busy = true;
+          const work = onAccept(desk, message.accept, message.signature).finally(() => {
+            desk.busy = false;
+          });
+          return run(desk, work);
+        }
+        case 'voucher':
+          return run(desk, onVoucher(desk, message.row, message.final));
+        case 'state':
+          // The payer shows what it signed: a valid higher voucher is taken like any other.
+          if (message.role === 'payer' && desk.session) run(desk, onVoucher(desk, message.row, false));
+          return;
+        default:
+          return;
+      }
+    },
+    onInvalid(link, refused, code) {
+      if (refused !== 'reject') refuse(link, refused, code);
+    },
+    async detach(link) {
+      const desk = desks.get(link.id);
+      if (!desk) return;
+      desks.delete(link.id);
+      desk.cancelRetry?.();
+      if (desk.session) await granting.end(desk.session);
+    },
+    async admit(link, piece, bytes) {
+      const session = desks.get(link.id)?.session;
+      return session ? granting.admit(session, piece, bytes) : 'refuse';
+    },
+    sent(link, piece) {
+      const session = desks.get(link.id)?.session;
+      if (session) granting.sent(session, piece);
+    },
+    delivered(link, bytes) {
+      const session = desks.get(link.id)?.session;
+      if (session) session.deliveredBytes += BigInt(bytes);
+    },
+    async onFacts(facts) {
+      const account = accounts.get(keyOf(facts.voucherKey));
+      await ports.book.commit([{ kind: 'channelPut', role: 'payee', ...facts, keyIndex: 0n }]);
+      if (!account) return;
+      adoptFacts(account, facts);
+      granting.wake(account);
+    },
+    activeKeys: () => [...accounts.values()].map((account) => account.voucherKey),
+  };
+}
+
+function toReject(status: StatusName | Verdict['status']): RejectCode {
+  switch (status) {
+    case 'below_step':
+    case 'exceeds_deposit':
+    case 'exceeds_granted':
+    case 'rate_limited':
+      return status;
+    case 'bad_range':
+    case 'bad_signature':
+      return 'bad_signature';
+    case 'closing':
+    case 'closed':
+      return 'channel_closing';
+    default:
+      return 'unavailable';
+  }
+}

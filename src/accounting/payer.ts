@@ -1,0 +1,376 @@
+/**
+ * The paying side of pw_pay (wire.md 3–7): judges offers, opens sessions on a channel, reserves every piece
+ * in the budget before it is asked for, and pays it once it is verified and written. A voucher leaves only
+ * after its record is synced. Which channel pays whom is the engine's choice, through `channelFor`.
+ */
+import type { Domain } from '../channels/channel.js';
+import type { PayLink } from '../channels/link.js';
+import type { Ack, Message, RejectCode } from '../channels/message.js';
+import { acceptDigest, delegationDigest, type Offer, offerDigest, type Receipt, receiptDigest, sessionId } from '../channels/terms.js';
+import { amountOf, isNone, NONE } from '../channels/voucher.js';
+import type { Clock } from '../clock.js';
+import { offerGraceSeconds } from '../limits.js';
+import type { StatusName } from '../native/records.js';
+import { sameBytes } from '../units.js';
+import type { Book } from './book.js';
+import * as Tariff from './tariff.js';
+
+/** A channel of ours that can pay this payee, with what was signed so far. */
+export interface PayingChannel {
+  readonly index: number;
+  readonly voucherKey: Uint8Array;
+  readonly authorized: bigint;
+  readonly row: Uint8Array;
+}
+
+/** The same while connections use it; they share what was signed, sent and acknowledged. */
+interface Head {
+  readonly index: number;
+  readonly voucherKey: Uint8Array;
+  authorized: bigint;
+  row: Uint8Array;
+  sent: bigint;
+  acked: bigint;
+}
+
+export interface PayerPorts {
+  readonly clock: Clock;
+  readonly domain: Domain;
+  readonly challengePeriod: number;
+  readonly book: Book;
+  /** Base units per MiB above which no offer is taken. */
+  readonly priceMiBMax: (infohash: Uint8Array) => bigint;
+  /** Base units we are willing to pay ahead. */
+  readonly prepayMax: bigint;
+  readonly recover: (digest: Uint8Array, signature: Uint8Array) => Promise<Uint8Array | undefined>;
+  /** Signs a digest with the voucher key of a channel. */
+  readonly signAs: (voucherKey: Uint8Array, digest: Uint8Array) => Uint8Array;
+  /** An open channel to this payee, opened if need be; undefined when there is no money for one. */
+  readonly channelFor: (offer: Offer) => Promise<PayingChannel | undefined>;
+}
+
+export type Standing = 'waiting' | 'ready' | 'refused' | 'exhausted';
+
+export interface PayerEvents {
+  /** The peer sells to us from now on, or no longer. `code` says why not. */
+  onStanding(link: PayLink, standing: Standing, code?: RejectCode): void;
+  onAck(link: PayLink, ack: Ack): void;
+  onReceipt(link: PayLink, receipt: Receipt): void;
+  onFailure(reason: unknown): void;
+}
+
+export type Reservation = 'ok' | 'wait' | 'stop';
+
+export interface Payer {
+  attach(link: PayLink): void;
+  onMessage(link: PayLink, message: Message): void;
+  detach(link: PayLink): Promise<void>;
+  /** Whether this connection sells, and at what price per MiB. */
+  offerOf(link: PayLink): Offer | undefined;
+  standingOf(link: PayLink): Standing;
+  reserve(link: PayLink, piece: number, bytes: number): Promise<Reservation>;
+  /** A piece from this connection is verified and written: pays it. */
+  received(link: PayLink, piece: number, bytes: number): Promise<void>;
+  /** A reserved piece will not come from this connection. Due for every reserved piece, also after a close. */
+  abandoned(link: PayLink, piece: number): Promise<void>;
+  /** Sends the final voucher and resolves once the payee acknowledged it, or after `timeoutMs`. */
+  finish(link: PayLink, timeoutMs: number): Promise<boolean>;
+}
+
+interface Purse {
+  readonly link: PayLink;
+  standing: Standing;
+  offer: Offer | undefined;
+  digest: Uint8Array;
+  head: Head | undefined;
+  session: number | undefined;
+  /** Pieces asked for and not yet received; a piece stays with the session that it was asked under. */
+  readonly outstanding: Map<number, { readonly bytes: number; readonly session: number }>;
+  bytes: bigint;
+  onAcked: (() => void) | undefined;
+}
+
+export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
+  const purses = new Map<number, Purse>();
+  const heads = new Map<number, Head>();
+
+  function setStanding(purse: Purse, standing: Standing, code?: RejectCode): void {
+    purse.standing = standing;
+    events.onStanding(purse.link, standing, code);
+  }
+
+  async function onOffer(purse: Purse, offer: Offer, signature: Uint8Array): Promise<void> {
+    const { link } = purse;
+    const digest = offerDigest(offer);
+    const code = (await checkOffer(purse, offer, digest, signature)) ?? undefined;
+    if (code) {
+      link.send({ type: 'reject', refused: 'offer', code, detail: '' });
+      return setStanding(purse, 'refused', code);
+    }
+    const channel = await ports.channelFor(offer);
+    if (link.closed) return;
+    if (!channel) return setStanding(purse, 'exhausted', 'budget_exhausted');
+    const prepay = offer.prepay < ports.prepayMax ? offer.prepay : ports.prepayMax;
+    const accept = { offerDigest: digest, nonce: offer.nonce, voucherKey: channel.voucherKey, prepay };
+    const connection = { payerPeerId: link.localPeerId, payeePeerId: link.peerId, infohash: link.infohash };
+    const proof = acceptDigest(ports.domain, accept, connection);
+    const [outcome] = await ports.book.commit([
+      {
+        kind: 'sessionOpen',
+        channel: channel.index,
+        sessionId: sessionId(proof),
+        infohash: link.infohash,
+        priceMiB: offer.priceMiB,
+        minStep: offer.minStep,
+        prepay,
+      },
+    ]);
+    if (outcome!.status !== 'ok') return setStanding(purse, 'refused', 'unavailable');
+    await closeSession(purse);
+    Object.assign(purse, { offer, digest, head: headOf(channel), session: outcome!.session, bytes: 0n });
+    link.send({ type: 'accept', accept, signature: ports.signAs(channel.voucherKey, proof) });
+  }
+
+  function headOf(channel: PayingChannel): Head {
+    const { index, voucherKey, authorized, row } = channel;
+    const head = heads.get(index) ?? { index, voucherKey, authorized, row, sent: 0n, acked: 0n };
+    heads.set(index, head);
+    return head;
+  }
+
+  async function checkOffer(
+    purse: Purse,
+    offer: Offer,
+    digest: Uint8Array,
+    signature: Uint8Array,
+  ): Promise<RejectCode | undefined> {
+    const { domain } = ports;
+    if (offer.domain.chainId !== domain.chainId || !sameBytes(offer.domain.hub, domain.hub)) return 'wrong_escrow';
+    if (offer.challengePeriod !== ports.challengePeriod) return 'wrong_escrow';
+    if (!sameBytes(offer.infohash, purse.link.infohash)) return 'bad_nonce';
+    const now = ports.clock.unixSeconds();
+    if (offer.expiry + offerGraceSeconds < now) return 'expired';
+    if (offer.priceMiB > ports.priceMiBMax(purse.link.infohash)) return 'price_too_high';
+    const signer = await ports.recover(digest, signature);
+    if (!signer || !sameBytes(signer, offer.delegate)) return 'bad_signature';
+    if (sameBytes(offer.delegate, offer.payee)) return undefined;
+    if (!offer.delegation || offer.delegation.expiry < now) return 'bad_signature';
+    const delegated = delegationDigest(domain, offer.payee, offer.delegate, offer.delegation.expiry);
+    const payee = await ports.recover(delegated, offer.delegation.signature);
+    return payee && sameBytes(payee, offer.payee) ? undefined : 'bad_signature';
+  }
+
+  async function onState(purse: Purse, row: Uint8Array): Promise<void> {
+    const { head } = purse;
+    if (!head || purse.session === undefined) return;
+    const shown = isNone(row) ? 0n : amountOf(row);
+    if (shown > head.authorized) {
+      // Our book is behind what the payee holds: take it over if our own key signed it, ignore it if not.
+      const [outcome] = await ports.book.commit([{ kind: 'adopt', channel: head.index, row }]);
+      if (outcome!.status === 'ok') publish(head, row);
+    }
+    if (shown <= head.authorized) acknowledged(head, shown);
+    if (head.authorized > head.acked) sendVoucher(purse, false);
+    setStanding(purse, 'ready');
+  }
+
+  function sendVoucher(purse: Purse, final: boolean): void {
+    const head = purse.head!;
+    head.sent = head.authorized;
+    purse.link.send({ type: 'voucher', final, row: head.row });
+  }
+
+  function acknowledged(head: Head, amount: bigint): void {
+    if (amount > head.acked) head.acked = amount;
+    if (amount > head.sent) head.sent = amount;
+  }
+
+  function onAck(purse: Purse, ack: Ack): void {
+    events.onAck(purse.link, ack);
+    const { head } = purse;
+    if (!head || ack.authorized > head.authorized) return;
+    acknowledged(head, ack.authorized);
+    if (head.acked >= head.authorized) purse.onAcked?.();
+  }
+
+  function onReject(purse: Purse, code: RejectCode): void {
+    if (code === 'deposit_exhausted') return setStanding(purse, 'exhausted', code);
+    if (code === 'below_step' && purse.head) {
+      // More was granted meanwhile: what was sent does not count, and may be worth a step by now.
+      purse.head.sent = purse.head.acked;
+      return payUp(purse);
+    }
+    if (code === 'banned' || code === 'channel_closing' || code === 'unavailable' || code === 'exposure_too_small') {
+      setStanding(purse, 'refused', code);
+    }
+  }
+
+  async function onReceipt(purse: Purse, receipt: Receipt, signature: Uint8Array): Promise<void> {
+    if (!purse.offer) return;
+    const signer = await ports.recover(receiptDigest(ports.domain, receipt), signature);
+    if (signer && sameBytes(signer, purse.offer.delegate)) events.onReceipt(purse.link, receipt);
+  }
+
+  /** The price of pieces asked for and not yet received: what a payment may run ahead. */
+  function advance(purse: Purse): bigint {
+    let bytes = 0n;
+    for (const asked of purse.outstanding.values()) bytes += BigInt(asked.bytes);
+    return Tariff.priceStep(purse.offer?.priceMiB ?? 0n, purse.bytes, bytes);
+  }
+
+  function publish(head: Head, row: Uint8Array | undefined): void {
+    if (!row || amountOf(row) <= head.authorized) return;
+    head.row = row;
+    head.authorized = amountOf(row);
+  }
+
+  /** Sends what was signed if it is worth a voucher: a step, or all that was asked for has come. */
+  function payUp(purse: Purse): void {
+    const { head } = purse;
+    if (!head || purse.link.closed) return;
+    const step = head.authorized - head.sent;
+    if (step > 0n && (step >= purse.offer!.minStep || hasReceivedAll(head))) sendVoucher(purse, false);
+  }
+
+  function hasReceivedAll(head: Head): boolean {
+    for (const purse of purses.values()) if (purse.head === head && purse.outstanding.size > 0) return false;
+    return true;
+  }
+
+  async function reserve(purse: Purse, piece: number, bytes: number): Promise<Reservation> {
+    if (purse.standing === 'exhausted' || purse.standing === 'refused') return 'stop';
+    if (purse.standing !== 'ready' || purse.session === undefined) return 'wait';
+    const [outcome] = await ports.book.commit([{ kind: 'purchase', session: purse.session, piece, bytes }]);
+    const { status } = outcome!;
+    if (status === 'ok') {
+      purse.outstanding.set(piece, { bytes, session: purse.session });
+      if (purse.offer!.prepay > 0n && ports.prepayMax > 0n) await payAhead(purse);
+      return 'ok';
+    }
+    const why = STOPS[status];
+    if (why === undefined) return 'wait';
+    setStanding(purse, 'exhausted', why);
+    return 'stop';
+  }
+
+  async function payAhead(purse: Purse): Promise<void> {
+    const ahead = advance(purse);
+    const [outcome] = await ports.book.commit([{ kind: 'sign', session: purse.session!, advance: ahead }]);
+    if (outcome!.status !== 'ok') return;
+    publish(purse.head!, outcome!.row);
+    if (purse.head!.authorized > purse.head!.sent) sendVoucher(purse, false);
+  }
+
+  async function received(purse: Purse, piece: number, bytes: number): Promise<void> {
+    const asked = purse.outstanding.get(piece);
+    if (!asked) return;
+    purse.outstanding.delete(piece);
+    const ahead = advance(purse);
+    const command = { kind: 'pay', session: asked.session, piece, bytes, advance: ahead } as const;
+    const [outcome] = await ports.book.commit([command]);
+    if (outcome!.status !== 'ok') throw new Error(`the ledger refused a payment: ${outcome!.status}`);
+    purse.bytes += BigInt(bytes);
+    publish(purse.head!, outcome!.row);
+    forgetIfDone(purse);
+    payUp(purse);
+  }
+
+  /** Pieces under way stay outstanding: the fetcher still says of each whether it arrived. */
+  async function closeSession(purse: Purse): Promise<void> {
+    const { session } = purse;
+    if (session === undefined) return;
+    purse.session = undefined;
+    await ports.book.commit([{ kind: 'sessionClose', session, deliveredBytes: purse.bytes }]);
+  }
+
+  /** A connection ended and with it perhaps a voucher on its way: another one of the channel sends it. */
+  function sendAgain(head: Head): void {
+    head.sent = head.acked;
+    if (head.authorized === head.acked) return;
+    for (const purse of purses.values()) {
+      if (purse.head === head && purse.standing === 'ready' && !purse.link.closed) return sendVoucher(purse, false);
+    }
+  }
+
+  function forgetIfDone(purse: Purse): void {
+    if (purse.link.closed && purse.outstanding.size === 0) purses.delete(purse.link.id);
+  }
+
+  function run(purse: Purse, work: Promise<void>): void {
+    work.catch((reason) => {
+      purse.link.close('the payer failed');
+      events.onFailure(reason);
+    });
+  }
+
+  return {
+    attach(link) {
+      const fresh = { link, standing: 'waiting', offer: undefined, digest: NONE, head: undefined } as const;
+      purses.set(link.id, { ...fresh, bytes: 0n, session: undefined, outstanding: new Map(), onAcked: undefined });
+    },
+    onMessage(link, message) {
+      const purse = purses.get(link.id);
+      if (!purse) return;
+      switch (message.type) {
+        case 'offer':
+          return run(purse, onOffer(purse, message.offer, message.signature));
+        case 'state':
+          return message.role === 'payee' ? run(purse, onState(purse, message.row)) : undefined;
+        case 'ack':
+          return onAck(purse, message);
+        case 'receipt':
+          return run(purse, onReceipt(purse, message.receipt, message.signature));
+        case 'reject':
+          return onReject(purse, message.code);
+        default:
+          return;
+      }
+    },
+    async detach(link) {
+      const purse = purses.get(link.id);
+      if (!purse) return;
+      purse.onAcked?.();
+      forgetIfDone(purse);
+      if (purse.head) sendAgain(purse.head);
+      await closeSession(purse);
+    },
+    offerOf: (link) => purses.get(link.id)?.offer,
+    standingOf: (link) => purses.get(link.id)?.standing ?? 'refused',
+    async reserve(link, piece, bytes) {
+      const purse = purses.get(link.id);
+      return purse ? reserve(purse, piece, bytes) : 'stop';
+    },
+    async received(link, piece, bytes) {
+      const purse = purses.get(link.id);
+      if (purse) await received(purse, piece, bytes);
+    },
+    async abandoned(link, piece) {
+      const purse = purses.get(link.id);
+      const asked = purse?.outstanding.get(piece);
+      if (!purse || !asked) return;
+      purse.outstanding.delete(piece);
+      forgetIfDone(purse);
+      await ports.book.commit([{ kind: 'abandon', session: asked.session, piece }]);
+    },
+    finish(link, timeoutMs) {
+      const purse = purses.get(link.id);
+      const head = purse?.head;
+      if (!purse || !head || link.closed || isNone(head.row)) return Promise.resolve(head === undefined || head.acked >= head.authorized);
+      return new Promise((resolve) => {
+        const cancel = ports.clock.after(timeoutMs, () => resolve(false));
+        purse.onAcked = () => {
+          cancel();
+          resolve(head.acked >= head.authorized);
+        };
+        sendVoucher(purse, true);
+      });
+    },
+  };
+}
+
+const STOPS: Partial<Record<StatusName, RejectCode>> = {
+  exceeds_budget: 'budget_exhausted',
+  exceeds_deposit: 'deposit_exhausted',
+  closing: 'channel_closing',
+  closed: 'no_session',
+};
