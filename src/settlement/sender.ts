@@ -1,0 +1,261 @@
+/**
+ * Sends transactions of one account: the only owner of its nonces in this process. A signed transaction is
+ * stored durably before it is broadcast and stays stored until its end is known and has been told, so that
+ * a crash at any point leaves either nothing or bytes to broadcast again. Invariants: one sender per chain
+ * and account; at most one transaction per intent may still land; nothing is signed above the gas ceiling
+ * or beyond the balance. How a transaction's end is recognised is `follow`'s.
+ */
+import { formatAddress } from '../channels/channel.js';
+import { from as fromThrown, PieceworkError } from '../errors.js';
+import * as limits from '../limits.js';
+import { formatAmount } from '../units.js';
+import type { Account } from './account.js';
+import type { Chain, Explain } from './chain.js';
+import * as Follow from './follow.js';
+import type { Call, Quote, StoredTransaction, TransactionStore } from './transaction.js';
+import * as Transaction from './transaction.js';
+
+export interface SenderOptions {
+  /** How long a transaction may stay unmined before TX_TIMEOUT. */
+  readonly waitMs?: number;
+  readonly pollMs?: number;
+  /** Names the contract's own errors. */
+  readonly explain?: Explain;
+}
+
+export interface SendOptions {
+  /** The most, in base units, that the gas may cost. */
+  readonly gasCeiling?: bigint;
+  readonly progress?: (progress: Progress) => void;
+  /**
+   * Runs once the transaction is confirmed and before its record is removed: what must not be lost is made
+   * durable here. After a crash in between it runs again, from `resume` or from the next `send`.
+   */
+  readonly onConfirmed?: (receipt: Follow.Confirmed, record: StoredTransaction) => Promise<void>;
+}
+
+export type Progress =
+  | { readonly step: 'signed'; readonly hash: string; readonly quote: Quote }
+  | { readonly step: 'resumed'; readonly hash: string }
+  | Follow.Progress;
+
+/** The end of a transaction found in the store. */
+export type Outcome =
+  | { readonly record: StoredTransaction; readonly receipt: Follow.Confirmed }
+  | { readonly record: StoredTransaction; readonly error: PieceworkError };
+
+/** Nodes of BTTC keep 16 waiting transactions of an account; half of that leaves room for other programs. */
+const inFlightMax = 8;
+
+const owned = new Set<string>();
+
+/**
+ * Opens the sender of an account and reads what it has under way.
+ * @throws PieceworkError INTERNAL when this process has one already for that chain and account.
+ */
+export async function open(
+  chain: Chain,
+  account: Account,
+  store: TransactionStore,
+  options: SenderOptions = {},
+): Promise<Sender> {
+  const name = `${chain.profile.chainId}/${formatAddress(account.address)}`;
+  if (owned.has(name)) throw new PieceworkError('INTERNAL', `a second sender was opened for ${name}`);
+  owned.add(name);
+  try {
+    const from = formatAddress(account.address);
+    const records = (await store.list()).filter((record) => record.from === from);
+    return new Sender(chain, account, store, options, records, () => owned.delete(name));
+  } catch (thrown) {
+    owned.delete(name);
+    throw thrown;
+  }
+}
+
+export class Sender {
+  readonly chain: Chain;
+  readonly account: Account;
+  readonly #store: TransactionStore;
+  readonly #options: SenderOptions;
+  readonly #pending = new Map<string, StoredTransaction>();
+  readonly #running = new Map<string, Promise<Follow.Confirmed>>();
+  readonly #closing = new AbortController();
+  readonly #release: () => void;
+  #signing: Promise<unknown> = Promise.resolve();
+
+  /** Use `open`. */
+  constructor(
+    chain: Chain,
+    account: Account,
+    store: TransactionStore,
+    options: SenderOptions,
+    records: readonly StoredTransaction[],
+    release: () => void,
+  ) {
+    this.chain = chain;
+    this.account = account;
+    this.#store = store;
+    this.#options = options;
+    this.#release = release;
+    for (const record of records) this.#pending.set(record.hash, record);
+  }
+
+  /** Transactions whose end is not known yet, lowest nonce first. */
+  get pending(): readonly StoredTransaction[] {
+    return [...this.#pending.values()].sort((a, b) => a.nonce - b.nonce);
+  }
+
+  /**
+   * What a call would cost now; nothing is spent.
+   * @throws PieceworkError CHAIN_REJECTED when it would revert, INSUFFICIENT_FUNDS when the account does not
+   * hold even the value, CHAIN_UNREACHABLE.
+   */
+  async quote(call: Call): Promise<Quote> {
+    return (await this.#measure(call)).quote;
+  }
+
+  /**
+   * Brings a call onto the chain and resolves with its receipt once that is confirmed. A stored transaction
+   * with the same intent is followed instead of signing another; a send of the same intent that is under
+   * way is joined, and then only the first one's options count.
+   * @throws PieceworkError GAS_CEILING, INSUFFICIENT_FUNDS, CHAIN_REJECTED before anything is signed or when
+   * the node refuses the bytes; TX_FAILED when it was mined in vain or another took its nonce; TX_TIMEOUT,
+   * CHAIN_UNREACHABLE, INTERRUPTED while it stays stored; QUEUE_FULL; what the store throws.
+   */
+  send(call: Call, options: SendOptions = {}): Promise<Follow.Confirmed> {
+    return this.#once(call.intent, async () => {
+      const stored = this.pending.find((record) => record.intent === call.intent);
+      if (stored) options.progress?.({ step: 'resumed', hash: stored.hash });
+      const record = stored ?? (await this.#exclusively(() => this.#sign(call, options)));
+      return this.#finish(record, options);
+    });
+  }
+
+  /**
+   * Follows every stored transaction to its end and broadcasts the same bytes again where the node does not
+   * have them. The outcomes come together, once each transaction has ended or timed out.
+   */
+  async resume(options: Pick<SendOptions, 'onConfirmed' | 'progress'> = {}): Promise<readonly Outcome[]> {
+    const runs = this.pending.map((record) => {
+      const run = this.#once(record.intent, () => this.#finish(record, options));
+      return run.then(
+        (receipt): Outcome => ({ record, receipt }),
+        (thrown: unknown): Outcome => ({ record, error: fromThrown(thrown) }),
+      );
+    });
+    return Promise.all(runs);
+  }
+
+  /** Stops following; stored transactions stay stored. The account is free for another sender. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await Promise.allSettled([this.#signing, ...this.#running.values()]);
+    this.#release();
+  }
+
+  /** Runs `task` unless one with that intent runs already: then joins it. */
+  #once(intent: string, task: () => Promise<Follow.Confirmed>): Promise<Follow.Confirmed> {
+    const running = this.#running.get(intent);
+    if (running) return running;
+    const run = task().finally(() => this.#running.delete(intent));
+    this.#running.set(intent, run);
+    return run;
+  }
+
+  /** One at a time: the nonce read by one is used before the next reads. */
+  #exclusively<T>(task: () => Promise<T>): Promise<T> {
+    const run = this.#signing.then(task, task);
+    this.#signing = run.catch(() => undefined);
+    return run;
+  }
+
+  async #measure(call: Call): Promise<{ readonly quote: Quote; readonly balance: bigint }> {
+    const from = this.account.address;
+    const balance = await this.chain.balance(from);
+    if (balance < call.value) throw insufficient(call, call.value, balance);
+    const trial = { from, to: call.to, data: call.data, value: call.value };
+    const [gas, gasPrice] = await Promise.all([
+      this.chain.estimateGas(trial, this.#options.explain),
+      this.chain.gasPrice(),
+    ]);
+    return { quote: Transaction.quote(call, gas, gasPrice), balance };
+  }
+
+  async #sign(call: Call, options: SendOptions): Promise<StoredTransaction> {
+    if (this.#closing.signal.aborted) throw new PieceworkError('INTERRUPTED', `${call.purpose}: not sent`);
+    if (this.#pending.size >= inFlightMax) {
+      throw new PieceworkError('QUEUE_FULL', `${inFlightMax} transactions of this account are under way`);
+    }
+    const { quote, balance } = await this.#measure(call);
+    if (options.gasCeiling !== undefined && quote.costMax > options.gasCeiling) {
+      const [most, ceiling] = [formatAmount(quote.costMax), formatAmount(options.gasCeiling)];
+      throw new PieceworkError(
+        'GAS_CEILING',
+        `${call.purpose}: gas may cost ${most}, allowed are ${ceiling}`,
+      );
+    }
+    const needed = quote.costMax + quote.value;
+    if (balance < needed) throw insufficient(call, needed, balance);
+    const nonce = await this.#nextNonce();
+    const { chainId } = this.chain.profile;
+    const { to, data, value } = call;
+    const { gasLimit, gasPrice } = quote;
+    const signed = this.account.signTransaction({ chainId, nonce, to, data, value, gasLimit, gasPrice });
+    const from = formatAddress(this.account.address);
+    const record = { ...signed, from, nonce, purpose: call.purpose, intent: call.intent };
+    await this.#store.put(record);
+    this.#pending.set(record.hash, record);
+    options.progress?.({ step: 'signed', hash: record.hash, quote });
+    await this.#broadcast(record);
+    return record;
+  }
+
+  /** Counts what waits at the node and what is stored here; either may know more than the other. */
+  async #nextNonce(): Promise<number> {
+    const waiting = await this.chain.nonce(this.account.address, 'pending');
+    return this.pending.reduce((next, record) => Math.max(next, record.nonce + 1), waiting);
+  }
+
+  /** The first broadcast of fresh bytes. Bytes refused here exist nowhere else, so their record can go. */
+  async #broadcast(record: StoredTransaction): Promise<void> {
+    const answer = await this.chain.broadcast(record.raw).catch(unlessUnreachable);
+    // Unreachable: they may have arrived all the same. Nonce too low: a receipt may tell. Following decides.
+    if (answer === undefined || answer.accepted || /nonce too low/i.test(answer.reason)) return;
+    await this.#forget(record);
+    const code = /insufficient funds/i.test(answer.reason) ? 'INSUFFICIENT_FUNDS' : 'CHAIN_REJECTED';
+    throw new PieceworkError(code, `${record.purpose}: ${answer.reason}`);
+  }
+
+  async #finish(record: StoredTransaction, options: SendOptions): Promise<Follow.Confirmed> {
+    try {
+      const confirmed = await Follow.follow(this.chain, record, {
+        waitMs: this.#options.waitMs ?? limits.transactionWaitMs,
+        pollMs: this.#options.pollMs ?? limits.chainPollMs,
+        signal: this.#closing.signal,
+        explain: this.#options.explain,
+        progress: options.progress,
+      });
+      await options.onConfirmed?.(confirmed, record);
+      await this.#forget(record);
+      return confirmed;
+    } catch (thrown) {
+      if (thrown instanceof PieceworkError && thrown.code === 'TX_FAILED') await this.#forget(record);
+      throw thrown;
+    }
+  }
+
+  async #forget(record: StoredTransaction): Promise<void> {
+    await this.#store.remove(record.hash);
+    this.#pending.delete(record.hash);
+  }
+}
+
+function unlessUnreachable(thrown: unknown): undefined {
+  if (thrown instanceof PieceworkError && thrown.code === 'CHAIN_UNREACHABLE') return undefined;
+  throw thrown;
+}
+
+function insufficient(call: Call, needed: bigint, balance: bigint): PieceworkError {
+  const detail = `${call.purpose}: needs ${formatAmount(needed)}, the account holds ${formatAmount(balance)}`;
+  return new PieceworkError('INSUFFICIENT_FUNDS', detail);
+}
