@@ -1,0 +1,144 @@
+//! The checkpoint: the whole state after one frame, so that a restart reads only what came after.
+//!
+//! A checkpoint is never the truth: it can be lost or damaged and the segments give the same state.
+//! It is written beside its place, synced and renamed, so a half-written one is never looked at.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+use crate::journal::disk;
+use crate::journal::segment::Identity;
+use crate::ledger::snapshot;
+use crate::ledger::state::State;
+use crate::records::{bytes, u32_at, u64_at};
+
+const MAGIC: [u8; 8] = *b"PWCHKP01";
+const FORMAT: u32 = 1;
+const HEADER_SIZE: usize = 64;
+/// Where a checkpoint is written before it gets its name.
+pub const TEMPORARY_NAME: &str = "checkpoint.tmp";
+
+/// A checkpoint that was read.
+pub struct Checkpoint {
+    /// The state after the frame.
+    pub state: State,
+    /// The sequence of the frame.
+    pub sequence: u64,
+    /// The checksum of the frame, which the next one repeats.
+    pub crc: u32,
+    /// Which ledger it is of.
+    pub identity: Identity,
+}
+
+/// The path of the checkpoint after a frame.
+#[must_use]
+pub fn path(folder: &Path, sequence: u64) -> PathBuf {
+    folder.join(format!("checkpoint-{sequence:016x}.pwc"))
+}
+
+/// Writes a checkpoint and makes it durable.
+pub fn write(
+    folder: &Path,
+    identity: &Identity,
+    sequence: u64,
+    crc: u32,
+    state: &State,
+) -> Result<(), Error> {
+    let temporary = folder.join(TEMPORARY_NAME);
+    let file = disk::create(&temporary)?;
+    let fill = || -> io::Result<()> {
+        let mut out = Summed {
+            inner: BufWriter::with_capacity(1 << 20, &file),
+            crc: 0,
+        };
+        out.write_all(&header(identity, sequence, crc))?;
+        snapshot::write(state, &mut out)?;
+        let sum = out.crc;
+        out.inner.write_all(&sum.to_le_bytes())?;
+        out.inner.flush()
+    };
+    let done = fill()
+        .map_err(|error| disk::failed("write", &temporary, &error))
+        .and_then(|()| disk::sync_all(&file, &temporary))
+        .and_then(|()| disk::rename(&temporary, &path(folder, sequence), folder));
+    if done.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    done
+}
+
+/// Reads a checkpoint; `None` if it is damaged.
+#[must_use]
+pub fn read(path: &Path) -> Option<Checkpoint> {
+    // The checksum is proven over the whole file before a byte of it is believed.
+    if !is_whole(path).unwrap_or(false) {
+        return None;
+    }
+    let mut input = BufReader::with_capacity(1 << 20, File::open(path).ok()?);
+    let mut header = [0; HEADER_SIZE];
+    input.read_exact(&mut header).ok()?;
+    if header[..8] != MAGIC || u32_at(&header, 8) != FORMAT {
+        return None;
+    }
+    Some(Checkpoint {
+        state: snapshot::read(&mut input).ok()?,
+        sequence: u64_at(&header, 32),
+        crc: u32_at(&header, 12),
+        identity: Identity {
+            ledger_id: bytes(&header, 16),
+            chain_id: u64_at(&header, 40),
+            hub_tag: bytes(&header, 48),
+        },
+    })
+}
+
+fn header(identity: &Identity, sequence: u64, crc: u32) -> [u8; HEADER_SIZE] {
+    let mut header = [0; HEADER_SIZE];
+    header[0..8].copy_from_slice(&MAGIC);
+    header[8..12].copy_from_slice(&FORMAT.to_le_bytes());
+    header[12..16].copy_from_slice(&crc.to_le_bytes());
+    header[16..32].copy_from_slice(&identity.ledger_id);
+    header[32..40].copy_from_slice(&sequence.to_le_bytes());
+    header[40..48].copy_from_slice(&identity.chain_id.to_le_bytes());
+    header[48..60].copy_from_slice(&identity.hub_tag);
+    header
+}
+
+fn is_whole(path: &Path) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    let size = file.metadata()?.len();
+    if size < HEADER_SIZE as u64 + 4 {
+        return Ok(false);
+    }
+    let (mut crc, mut left) = (0, size - 4);
+    let mut buffer = vec![0; 1 << 20];
+    while left > 0 {
+        let part = buffer.len().min(left as usize);
+        file.read_exact(&mut buffer[..part])?;
+        crc = crc32c::crc32c_append(crc, &buffer[..part]);
+        left -= part as u64;
+    }
+    let mut sum = [0; 4];
+    file.read_exact(&mut sum)?;
+    Ok(u32::from_le_bytes(sum) == crc)
+}
+
+/// A writer that sums what passes through it.
+struct Summed<W> {
+    inner: W,
+    crc: u32,
+}
+
+impl<W: Write> Write for Summed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        self.crc = crc32c::crc32c_append(self.crc, &bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}

@@ -1,0 +1,129 @@
+//! The frame of one batch: 24 bytes of header and the events, padded to a multiple of 8.
+//!
+//! A frame is valid when its size fits and its CRC-32C holds. Whether it is the *expected* one
+//! (sequence and chain) is for the reader to judge.
+
+use crate::records::{u32_at, u64_at};
+
+/// Bytes of the header before the events.
+pub const HEADER_SIZE: usize = 24;
+/// Frames start at multiples of this.
+pub const ALIGNMENT: usize = 8;
+
+/// A valid frame found in a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// Its number, one more than that of the frame before.
+    pub sequence: u64,
+    /// Its checksum, which the next frame repeats.
+    pub crc: u32,
+    /// The checksum of the frame before.
+    pub previous_crc: u32,
+    /// How many events the payload holds.
+    pub event_count: u32,
+    /// The events.
+    pub payload: &'a [u8],
+    /// Where the next frame starts.
+    pub end: usize,
+}
+
+/// The bytes that a payload of this size takes in a segment.
+#[must_use]
+pub const fn size(payload_size: usize) -> usize {
+    (HEADER_SIZE + payload_size).next_multiple_of(ALIGNMENT)
+}
+
+/// The bytes of a frame and its checksum.
+#[must_use]
+pub fn encode(
+    sequence: u64,
+    previous_crc: u32,
+    event_count: u32,
+    payload: &[u8],
+) -> (Vec<u8>, u32) {
+    let mut bytes = vec![0; size(payload.len())];
+    bytes[0..4].copy_from_slice(&(payload.len() as u32).to_le_bytes());
+    bytes[8..16].copy_from_slice(&sequence.to_le_bytes());
+    bytes[16..20].copy_from_slice(&previous_crc.to_le_bytes());
+    bytes[20..24].copy_from_slice(&event_count.to_le_bytes());
+    bytes[HEADER_SIZE..HEADER_SIZE + payload.len()].copy_from_slice(payload);
+    let crc = crc32c::crc32c(&bytes[8..HEADER_SIZE + payload.len()]);
+    bytes[4..8].copy_from_slice(&crc.to_le_bytes());
+    (bytes, crc)
+}
+
+/// The valid frame at an offset, if there is one.
+#[must_use]
+pub fn at(segment: &[u8], offset: usize) -> Option<Frame<'_>> {
+    let rest = segment.get(offset..)?;
+    if rest.len() < HEADER_SIZE {
+        return None;
+    }
+    let payload_size = u32_at(rest, 0) as usize;
+    if payload_size == 0 || payload_size > rest.len() - HEADER_SIZE {
+        return None;
+    }
+    let crc = u32_at(rest, 4);
+    let end = HEADER_SIZE + payload_size;
+    if crc32c::crc32c(&rest[8..end]) != crc {
+        return None;
+    }
+    Some(Frame {
+        sequence: u64_at(rest, 8),
+        crc,
+        previous_crc: u32_at(rest, 16),
+        event_count: u32_at(rest, 20),
+        payload: &rest[HEADER_SIZE..end],
+        end: offset + size(payload_size),
+    })
+}
+
+/// The offset of the first valid frame from `offset` on whose sequence is `sequence` or later.
+///
+/// The sequence is looked at first and must be near, so that random bytes rarely cost a checksum.
+#[must_use]
+pub fn find(segment: &[u8], offset: usize, sequence: u64) -> Option<usize> {
+    let last = sequence.saturating_add(segment.len() as u64);
+    (offset..segment.len().saturating_sub(HEADER_SIZE))
+        .step_by(ALIGNMENT)
+        .filter(|from| (sequence..=last).contains(&u64_at(segment, from + 8)))
+        .find(|from| at(segment, *from).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_found_whole_or_not_at_all() {
+        let (bytes, crc) = encode(7, 99, 2, b"hello");
+        assert_eq!(bytes.len(), 32);
+        let frame = at(&bytes, 0).unwrap();
+        assert_eq!(
+            (frame.sequence, frame.previous_crc, frame.event_count),
+            (7, 99, 2)
+        );
+        assert_eq!(
+            (frame.payload, frame.crc, frame.end),
+            (b"hello".as_slice(), crc, 32)
+        );
+        for bit in 0..(HEADER_SIZE + 5) * 8 {
+            let mut bad = bytes.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(at(&bad, 0), None, "bit {bit}");
+        }
+        for size in 0..HEADER_SIZE + 5 {
+            assert_eq!(at(&bytes[..size], 0), None, "size {size}");
+        }
+    }
+
+    #[test]
+    fn a_later_frame_is_found_behind_garbage() {
+        let mut segment = vec![0xa5; 64];
+        segment.extend(encode(9, 1, 1, b"x").0);
+        segment.extend([0; 64]);
+        assert_eq!(find(&segment, 8, 9), Some(64));
+        assert_eq!(find(&segment, 8, 8), Some(64));
+        assert_eq!(find(&segment, 8, 10), None);
+    }
+}

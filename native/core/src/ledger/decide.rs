@@ -1,0 +1,390 @@
+//! Decides commands: pure functions from state and command to an event or a status.
+//!
+//! The checks stand in the order of `docs/spec/ledger.md` 2 and the first that fails gives the
+//! status. Nothing here changes anything.
+
+use std::collections::BTreeMap;
+
+use crate::Address;
+use crate::amount::{self, Amount};
+use crate::keys::Keyring;
+use crate::ledger::command::{Command, Role};
+use crate::ledger::event::Event;
+use crate::ledger::state::{Channel, Session, State};
+use crate::status::Status;
+use crate::voucher::{self, Row};
+
+/// The longest note value in bytes.
+pub const NOTE_SIZE_MAX: usize = 128 * 1024;
+
+/// What decisions depend on besides the state.
+pub struct Surroundings<'a> {
+    /// The EIP-712 domain separator of the ledger.
+    pub domain: &'a [u8; 32],
+    /// The keys of the payer's channels; without them a ledger cannot have any.
+    pub keyring: Option<&'a Keyring>,
+    /// Whether the journal has no next segment to go to.
+    pub low_space: bool,
+}
+
+/// An accepted command: what happened, if anything, and what its channel is to be signed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision<'a> {
+    /// What happened; nothing for a command that asks for what already is.
+    pub event: Option<Event<'a>>,
+    /// The channel and the amount that the end of the batch shall authorize.
+    pub sign: Option<(u32, Amount)>,
+}
+
+impl<'a> From<Event<'a>> for Decision<'a> {
+    fn from(event: Event<'a>) -> Decision<'a> {
+        Decision {
+            event: Some(event),
+            sign: None,
+        }
+    }
+}
+
+/// The amounts that `pay` and `sign` commands of the batch so far will authorize, by channel.
+pub type Pending = BTreeMap<u32, Amount>;
+
+/// Decides one command.
+pub fn decide<'a>(
+    state: &State,
+    around: &Surroundings<'_>,
+    pending: &Pending,
+    command: &Command<'a>,
+) -> Result<Decision<'a>, Status> {
+    match *command {
+        Command::ChannelPut { .. } => channel_put(state, around, command),
+        Command::SessionOpen {
+            channel,
+            session_id,
+            infohash,
+            price_mib,
+            minimum_step,
+            prepay,
+        } => {
+            state.channel(channel).ok_or(Status::UnknownChannel)?;
+            refuse(state.find_session(&session_id).is_some(), Status::Duplicate)?;
+            refuse(around.low_space, Status::NoSpace)?;
+            refuse(state.sessions.len() >= u32::MAX as usize, Status::Overflow)?;
+            Ok(Event::SessionOpened {
+                channel,
+                session_id,
+                infohash,
+                price_mib,
+                minimum_step,
+                prepay,
+            }
+            .into())
+        }
+        Command::SessionClose {
+            session,
+            delivered_bytes,
+        } => {
+            open_session(state, session)?;
+            Ok(Event::SessionClosed {
+                session,
+                delivered_bytes,
+            }
+            .into())
+        }
+        Command::Grant {
+            session,
+            bytes,
+            exposure_limit,
+        } => grant(state, around, session, bytes, exposure_limit),
+        Command::Voucher {
+            session,
+            row,
+            is_final,
+            verified,
+        } => accept(state, session, row, is_final, verified),
+        Command::WriteOff { session, amount } => {
+            let (_, channel) = with_role(state, session, Role::Payee)?;
+            refuse(amount.get() > channel.unpaid(), Status::ExceedsGranted)?;
+            Ok(Event::WrittenOff { session, amount }.into())
+        }
+        Command::Budget { infohash, limit } => {
+            let used = state.find_torrent(&infohash).map_or(0, |torrent| {
+                torrent.spent.get().saturating_add(torrent.reserved.get())
+            });
+            refuse(limit.get() < used, Status::ExceedsBudget)?;
+            refuse(around.low_space, Status::NoSpace)?;
+            Ok(Event::BudgetSet { infohash, limit }.into())
+        }
+        Command::Purchase {
+            session,
+            piece,
+            bytes,
+        } => purchase(state, around, session, piece, bytes),
+        Command::Abandon { session, piece } => {
+            let found = find(state, session)?;
+            outstanding(state, session, found, piece)?;
+            Ok(Event::Abandoned { session, piece }.into())
+        }
+        Command::Pay {
+            session,
+            piece,
+            bytes,
+            advance,
+        } => {
+            let (found, _) = with_role(state, session, Role::Payer)?;
+            refuse(
+                outstanding(state, session, found, piece)? != bytes,
+                Status::UnknownPiece,
+            )?;
+            let sign = authorize(state, around, pending, session, bytes, advance)?;
+            let event = Some(Event::Paid {
+                session,
+                piece,
+                bytes,
+            });
+            Ok(Decision { event, sign })
+        }
+        Command::Sign { session, advance } => {
+            with_role(state, session, Role::Payer)?;
+            let sign = authorize(state, around, pending, session, 0, advance)?;
+            Ok(Decision { event: None, sign })
+        }
+        Command::Adopt { channel, row } => adopt(state, around, pending, channel, row),
+        Command::Note { space, key, value } => {
+            refuse(
+                value.is_some_and(|v| v.len() > NOTE_SIZE_MAX),
+                Status::TooLong,
+            )?;
+            let nothing = value.is_none() && !state.notes.contains_key(&(space, key));
+            let event = (!nothing).then_some(Event::NoteKept { space, key, value });
+            Ok(Decision { event, sign: None })
+        }
+    }
+}
+
+fn refuse(condition: bool, status: Status) -> Result<(), Status> {
+    if condition { Err(status) } else { Ok(()) }
+}
+
+fn find(state: &State, session: u32) -> Result<&Session, Status> {
+    state.session(session).ok_or(Status::UnknownSession)
+}
+
+fn open_session(state: &State, session: u32) -> Result<&Session, Status> {
+    let found = find(state, session)?;
+    refuse(found.closed, Status::Closed)?;
+    Ok(found)
+}
+
+fn with_role(state: &State, session: u32, role: Role) -> Result<(&Session, &Channel), Status> {
+    let found = find(state, session)?;
+    let channel = &state.channels[found.channel as usize];
+    refuse(channel.role != role, Status::WrongRole)?;
+    Ok((found, channel))
+}
+
+/// The size of a piece outstanding in exactly this session.
+fn outstanding(state: &State, index: u32, session: &Session, piece: u32) -> Result<u32, Status> {
+    match state.outstanding.get(&(session.torrent, piece)) {
+        Some(found) if found.session == index => Ok(found.bytes),
+        _ => Err(Status::UnknownPiece),
+    }
+}
+
+/// Whether the ledger's own key at the index is the voucher key: signing with any other would be
+/// worthless, so a wrong seed is noticed before money depends on it.
+fn owns(around: &Surroundings<'_>, key_index: u64, voucher_key: &Address) -> bool {
+    around
+        .keyring
+        .is_some_and(|keys| keys.key(key_index).1 == *voucher_key)
+}
+
+fn channel_put<'a>(
+    state: &State,
+    around: &Surroundings<'_>,
+    command: &Command<'a>,
+) -> Result<Decision<'a>, Status> {
+    let Command::ChannelPut {
+        role,
+        voucher_key,
+        payee,
+        deposit,
+        settled,
+        close_at,
+        block,
+        mut key_index,
+    } = *command
+    else {
+        return Err(Status::Malformed);
+    };
+    let known = state
+        .find_channel(&voucher_key, &payee)
+        .map(|index| &state.channels[index as usize]);
+    refuse(
+        known.is_some_and(|channel| channel.role != role),
+        Status::WrongRole,
+    )?;
+    if role == Role::Payer {
+        let own = known.is_some_and(|channel| channel.key_index == key_index);
+        refuse(!own && state.has_key_index(key_index), Status::Duplicate)?;
+        refuse(!owns(around, key_index, &voucher_key), Status::BadSignature)?;
+    } else {
+        key_index = 0;
+    }
+    refuse(
+        known.is_none() && state.channels.len() >= u32::MAX as usize,
+        Status::Overflow,
+    )?;
+    let unchanged = known.is_some_and(|channel| {
+        (channel.deposit, channel.settled) == (deposit, settled)
+            && (channel.close_at, channel.block) == (close_at, block)
+    });
+    let event = Event::ChannelPut {
+        role,
+        voucher_key,
+        payee,
+        deposit,
+        settled,
+        close_at,
+        block,
+        key_index,
+    };
+    Ok(Decision {
+        event: (!unchanged).then_some(event),
+        sign: None,
+    })
+}
+
+fn grant<'a>(
+    state: &State,
+    around: &Surroundings<'_>,
+    session: u32,
+    bytes: u64,
+    exposure_limit: Amount,
+) -> Result<Decision<'a>, Status> {
+    let found = open_session(state, session)?;
+    let (_, channel) = with_role(state, session, Role::Payee)?;
+    refuse(channel.close_at != 0, Status::Closing)?;
+    refuse(around.low_space, Status::NoSpace)?;
+    refuse(found.piece_count == u32::MAX, Status::Overflow)?;
+    let to = found.bytes.checked_add(bytes).ok_or(Status::Overflow)?;
+    let cost = amount::step(found.price_mib, found.bytes, to)?;
+    let owed = amount::add(channel.granted(), cost)? - channel.written_off();
+    refuse(owed > channel.deposit.get(), Status::ExceedsDeposit)?;
+    let unpaid = owed.saturating_sub(channel.authorized());
+    refuse(unpaid > exposure_limit.get(), Status::ExceedsWindow)?;
+    Ok(Event::Granted { session, bytes }.into())
+}
+
+fn accept<'a>(
+    state: &State,
+    session: u32,
+    row: Row,
+    is_final: bool,
+    verified: bool,
+) -> Result<Decision<'a>, Status> {
+    let (found, channel) = with_role(state, session, Role::Payee)?;
+    let (amount, authorized) = (row.amount().get(), channel.authorized());
+    refuse(amount <= authorized, Status::NotIncreasing)?;
+    let is_small = amount - authorized < found.minimum_step.get();
+    let is_short = amount < channel.granted() - channel.written_off();
+    refuse(is_small && !is_final && is_short, Status::BelowStep)?;
+    refuse(amount > channel.deposit.get(), Status::ExceedsDeposit)?;
+    let cover = channel.granted() + found.prepay.get();
+    refuse(amount > cover, Status::ExceedsGranted)?;
+    refuse(!verified, Status::Unverified)?;
+    Ok(Event::VoucherAccepted { session, row }.into())
+}
+
+fn purchase<'a>(
+    state: &State,
+    around: &Surroundings<'_>,
+    session: u32,
+    piece: u32,
+    bytes: u32,
+) -> Result<Decision<'a>, Status> {
+    let found = open_session(state, session)?;
+    let (_, channel) = with_role(state, session, Role::Payer)?;
+    let taken = state.outstanding.contains_key(&(found.torrent, piece));
+    refuse(taken, Status::Duplicate)?;
+    refuse(channel.close_at != 0, Status::Closing)?;
+    refuse(around.low_space, Status::NoSpace)?;
+    let ahead = found.bytes.checked_add(found.outstanding_bytes);
+    let from = ahead.ok_or(Status::Overflow)?;
+    let to = from.checked_add(u64::from(bytes)).ok_or(Status::Overflow)?;
+    let cost = amount::step(found.price_mib, from, to)?;
+    let torrent = &state.torrents[found.torrent as usize];
+    let used = amount::add(
+        torrent.spent.get(),
+        amount::add(torrent.reserved.get(), cost)?,
+    )?;
+    let limit = torrent.limit.ok_or(Status::ExceedsBudget)?;
+    refuse(used > limit.get(), Status::ExceedsBudget)?;
+    let owed = amount::add(channel.due(), amount::add(channel.reserved(), cost)?)?;
+    refuse(owed > channel.deposit.get(), Status::ExceedsDeposit)?;
+    Ok(Event::Purchased {
+        session,
+        piece,
+        bytes,
+    }
+    .into())
+}
+
+/// The checks that `pay` and `sign` share, and the amount to authorize if that rises.
+fn authorize(
+    state: &State,
+    around: &Surroundings<'_>,
+    pending: &Pending,
+    session: u32,
+    bytes: u32,
+    advance: Amount,
+) -> Result<Option<(u32, Amount)>, Status> {
+    let (found, channel) = with_role(state, session, Role::Payer)?;
+    let to = found
+        .bytes
+        .checked_add(u64::from(bytes))
+        .ok_or(Status::Overflow)?;
+    let cost = amount::step(found.price_mib, found.bytes, to)?;
+    let due = amount::add(channel.due(), cost)?;
+    let reserved = found.reserved()?.saturating_sub(cost);
+    let ahead = advance.get().min(found.prepay.get()).min(reserved);
+    let promised = pending.get(&found.channel).map_or(0, |amount| amount.get());
+    let authorized = channel.authorized().max(promised);
+    let amount = amount::add(due, ahead)?.max(authorized);
+    refuse(amount > channel.deposit.get(), Status::ExceedsDeposit)?;
+    let torrent = &state.torrents[found.torrent as usize];
+    let used = amount::add(torrent.spent.get(), torrent.reserved.get())?;
+    let within = torrent.limit.is_some_and(|limit| used <= limit.get());
+    refuse(bytes > 0 && !within, Status::ExceedsBudget)?;
+    refuse(bytes > 0 && found.piece_count == u32::MAX, Status::Overflow)?;
+    if amount == authorized {
+        return Ok(None);
+    }
+    refuse(
+        !owns(around, channel.key_index, &channel.voucher_key),
+        Status::BadSignature,
+    )?;
+    Ok(Some((found.channel, amount::checked(amount)?)))
+}
+
+fn adopt<'a>(
+    state: &State,
+    around: &Surroundings<'_>,
+    pending: &Pending,
+    index: u32,
+    row: Row,
+) -> Result<Decision<'a>, Status> {
+    let channel = state.channel(index).ok_or(Status::UnknownChannel)?;
+    refuse(channel.role != Role::Payer, Status::WrongRole)?;
+    let promised = pending.get(&index).map_or(0, |amount| amount.get());
+    let (amount, authorized) = (row.amount().get(), channel.authorized().max(promised));
+    refuse(amount <= authorized, Status::NotIncreasing)?;
+    refuse(amount > channel.deposit.get(), Status::ExceedsDeposit)?;
+    let payee = state.payee(channel);
+    let status = voucher::verify(around.domain, &channel.voucher_key, payee, &row);
+    refuse(status != Status::Ok, Status::BadSignature)?;
+    Ok(Event::Adopted {
+        channel: index,
+        row,
+    }
+    .into())
+}

@@ -1,0 +1,261 @@
+//! Applies events to the state: the one function that both a commit and a restart go through.
+//!
+//! Deciding made sure that an event fits; what does not fit here is either a bug or a damaged
+//! journal, and is answered with `Misfit`, after which the state is not to be used.
+
+use crate::amount::{self, Amount};
+use crate::ledger::command::Role;
+use crate::ledger::event::Event;
+use crate::ledger::state::{Channel, Outstanding, Session, State};
+use crate::status::Status;
+use crate::voucher::Row;
+
+/// An event that cannot follow the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Misfit;
+
+impl From<Status> for Misfit {
+    fn from(_: Status) -> Misfit {
+        Misfit
+    }
+}
+
+/// Applies one event.
+pub fn evolve(state: &mut State, event: &Event<'_>) -> Result<(), Misfit> {
+    match *event {
+        Event::ChannelPut { .. } => put_channel(state, event),
+        Event::SessionOpened {
+            channel,
+            session_id,
+            infohash,
+            price_mib,
+            minimum_step,
+            prepay,
+        } => {
+            let is_known = state.find_session(&session_id).is_some();
+            if is_known || state.channel(channel).is_none() {
+                return Err(Misfit);
+            }
+            let torrent = state.intern_torrent(infohash);
+            state.push_session(Session {
+                bytes: 0,
+                outstanding_bytes: 0,
+                delivered_bytes: 0,
+                channel,
+                torrent,
+                session_id,
+                price_mib,
+                minimum_step,
+                prepay,
+                piece_count: 0,
+                closed: false,
+            });
+            Ok(())
+        }
+        Event::SessionClosed {
+            session,
+            delivered_bytes,
+        } => {
+            let found = state.sessions.get_mut(session as usize).ok_or(Misfit)?;
+            found.closed = true;
+            found.delivered_bytes = delivered_bytes;
+            Ok(())
+        }
+        Event::Granted { session, bytes } => {
+            let (found, channel) = parts(state, session, Role::Payee)?;
+            let cost = advance(found, bytes)?;
+            channel.first = amount::checked(channel.first.get() + cost)?;
+            Ok(())
+        }
+        Event::VoucherAccepted { session, row } => {
+            let (_, channel) = parts(state, session, Role::Payee)?;
+            authorize(channel, row)?;
+            let rest = channel.granted().saturating_sub(channel.authorized());
+            channel.second = amount::checked(channel.second.get().min(rest))?;
+            Ok(())
+        }
+        Event::WrittenOff { session, amount } => {
+            let (_, channel) = parts(state, session, Role::Payee)?;
+            channel.second = amount::checked(channel.second.get() + amount.get())?;
+            if channel.second.get() > channel.first.get() {
+                return Err(Misfit);
+            }
+            Ok(())
+        }
+        Event::BudgetSet { infohash, limit } => {
+            let torrent = state.intern_torrent(infohash) as usize;
+            state.torrents[torrent].limit = Some(limit);
+            Ok(())
+        }
+        Event::Purchased {
+            session,
+            piece,
+            bytes,
+        } => {
+            let (found, _) = parts(state, session, Role::Payer)?;
+            let key = (found.torrent, piece);
+            if state
+                .outstanding
+                .insert(key, Outstanding { session, bytes })
+                .is_some()
+            {
+                return Err(Misfit);
+            }
+            reserve(state, session, |outstanding| {
+                outstanding.checked_add(u64::from(bytes))
+            })
+        }
+        Event::Abandoned { session, piece } => {
+            let bytes = take_outstanding(state, session, piece)?;
+            reserve(state, session, |outstanding| {
+                outstanding.checked_sub(u64::from(bytes))
+            })
+        }
+        Event::Paid {
+            session,
+            piece,
+            bytes,
+        } => {
+            if take_outstanding(state, session, piece)? != bytes {
+                return Err(Misfit);
+            }
+            pay(state, session, bytes)
+        }
+        Event::Signed { channel, row } | Event::Adopted { channel, row } => {
+            let channel = state.channels.get_mut(channel as usize).ok_or(Misfit)?;
+            if channel.role != Role::Payer {
+                return Err(Misfit);
+            }
+            authorize(channel, row)
+        }
+        Event::NoteKept { space, key, value } => {
+            match value {
+                Some(bytes) => state.notes.insert((space, key), bytes.into()),
+                None => state.notes.remove(&(space, key)),
+            };
+            Ok(())
+        }
+    }
+}
+
+fn put_channel(state: &mut State, event: &Event<'_>) -> Result<(), Misfit> {
+    let Event::ChannelPut {
+        role,
+        voucher_key,
+        payee,
+        deposit,
+        settled,
+        close_at,
+        block,
+        key_index,
+    } = *event
+    else {
+        return Err(Misfit);
+    };
+    if let Some(index) = state.find_channel(&voucher_key, &payee) {
+        let channel = &mut state.channels[index as usize];
+        if channel.role != role || channel.key_index != key_index {
+            return Err(Misfit);
+        }
+        (channel.deposit, channel.settled) = (deposit, settled);
+        (channel.close_at, channel.block) = (close_at, block);
+        return Ok(());
+    }
+    if role == Role::Payer && state.has_key_index(key_index) {
+        return Err(Misfit);
+    }
+    let payee = state.intern_payee(payee);
+    state.push_channel(Channel {
+        block,
+        key_index,
+        voucher_key,
+        payee,
+        deposit,
+        settled,
+        first: Amount::ZERO,
+        second: Amount::ZERO,
+        close_at,
+        voucher_count: 0,
+        row: Row::EMPTY,
+        role,
+    });
+    Ok(())
+}
+
+fn parts(
+    state: &mut State,
+    session: u32,
+    role: Role,
+) -> Result<(&mut Session, &mut Channel), Misfit> {
+    let session = state.sessions.get_mut(session as usize).ok_or(Misfit)?;
+    let channel = &mut state.channels[session.channel as usize];
+    if channel.role != role {
+        return Err(Misfit);
+    }
+    Ok((session, channel))
+}
+
+fn authorize(channel: &mut Channel, row: Row) -> Result<(), Misfit> {
+    if row.amount().get() <= channel.authorized() {
+        return Err(Misfit);
+    }
+    channel.row = row;
+    channel.voucher_count = channel.voucher_count.saturating_add(1);
+    Ok(())
+}
+
+/// Raises the session's bytes and pieces and gives the price of the step.
+fn advance(session: &mut Session, bytes: u64) -> Result<u128, Misfit> {
+    let to = session.bytes.checked_add(bytes).ok_or(Misfit)?;
+    let cost = amount::step(session.price_mib, session.bytes, to)?;
+    session.bytes = to;
+    session.piece_count = session.piece_count.checked_add(1).ok_or(Misfit)?;
+    Ok(cost)
+}
+
+fn take_outstanding(state: &mut State, session: u32, piece: u32) -> Result<u32, Misfit> {
+    let torrent = state.session(session).ok_or(Misfit)?.torrent;
+    match state.outstanding.remove(&(torrent, piece)) {
+        Some(found) if found.session == session => Ok(found.bytes),
+        _ => Err(Misfit),
+    }
+}
+
+/// Moves a reservation from `before` to `after`.
+fn shift(reserved: Amount, before: u128, after: u128) -> Result<Amount, Misfit> {
+    let rest = reserved.get().checked_sub(before).ok_or(Misfit)?;
+    Ok(amount::checked(rest + after)?)
+}
+
+/// Changes the outstanding bytes of a session, and with it what its channel and torrent reserve.
+fn reserve(
+    state: &mut State,
+    session: u32,
+    change: impl Fn(u64) -> Option<u64>,
+) -> Result<(), Misfit> {
+    let (found, channel) = parts(state, session, Role::Payer)?;
+    let before = found.reserved()?;
+    found.outstanding_bytes = change(found.outstanding_bytes).ok_or(Misfit)?;
+    let after = found.reserved()?;
+    channel.second = shift(channel.second, before, after)?;
+    let torrent = found.torrent as usize;
+    let torrent = &mut state.torrents[torrent];
+    torrent.reserved = shift(torrent.reserved, before, after)?;
+    Ok(())
+}
+
+fn pay(state: &mut State, session: u32, bytes: u32) -> Result<(), Misfit> {
+    let (found, channel) = parts(state, session, Role::Payer)?;
+    let before = found.reserved()?;
+    let outstanding = found.outstanding_bytes.checked_sub(u64::from(bytes));
+    found.outstanding_bytes = outstanding.ok_or(Misfit)?;
+    let cost = advance(found, u64::from(bytes))?;
+    let after = found.reserved()?;
+    channel.first = amount::checked(channel.first.get() + cost)?;
+    channel.second = shift(channel.second, before, after)?;
+    let torrent = found.torrent as usize;
+    let torrent = &mut state.torrents[torrent];
+    torrent.spent = amount::checked(torrent.spent.get() + cost)?;
+    torrent.reserved = shift(torrent.reserved, before, after)?;
+    Ok(())
+}

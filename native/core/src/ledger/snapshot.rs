@@ -1,0 +1,195 @@
+//! Writes the whole state as bytes and reads it back: for checkpoints and for the state hash.
+//!
+//! The order is fixed and every table is in index or key order, so equal states give equal bytes.
+
+use std::io::{self, Read, Write};
+
+use crate::amount::Amount;
+use crate::ledger::command::Role;
+use crate::ledger::state::{Channel, Outstanding, Session, State};
+use crate::voucher::Row;
+
+/// Writes the state.
+#[rustfmt::skip]
+pub fn write(state: &State, out: &mut impl Write) -> io::Result<()> {
+    count(out, state.payees.len())?;
+    for payee in &state.payees {
+        out.write_all(payee)?;
+    }
+    count(out, state.channels.len())?;
+    for c in &state.channels {
+        out.write_all(&[c.role as u8])?;
+        out.write_all(&c.voucher_key)?;
+        ints(out, &[c.payee, c.close_at, c.voucher_count])?;
+        longs(out, &[c.block, c.key_index])?;
+        amounts(out, &[c.deposit, c.settled, c.first, c.second])?;
+        out.write_all(&c.row.0)?;
+    }
+    count(out, state.torrents.len())?;
+    for t in &state.torrents {
+        out.write_all(&t.infohash)?;
+        out.write_all(&[u8::from(t.limit.is_some())])?;
+        amounts(out, &[t.limit.unwrap_or_default(), t.spent, t.reserved])?;
+    }
+    count(out, state.sessions.len())?;
+    for s in &state.sessions {
+        out.write_all(&[u8::from(s.closed)])?;
+        out.write_all(&s.session_id)?;
+        ints(out, &[s.channel, s.torrent, s.piece_count])?;
+        longs(out, &[s.bytes, s.outstanding_bytes, s.delivered_bytes])?;
+        amounts(out, &[s.price_mib, s.minimum_step, s.prepay])?;
+    }
+    count(out, state.outstanding.len())?;
+    for ((torrent, piece), o) in &state.outstanding {
+        ints(out, &[*torrent, *piece, o.session, o.bytes])?;
+    }
+    count(out, state.notes.len())?;
+    for ((space, key), value) in &state.notes {
+        out.write_all(&space.to_le_bytes())?;
+        out.write_all(key)?;
+        count(out, value.len())?;
+        out.write_all(value)?;
+    }
+    Ok(())
+}
+
+/// Reads a state; fails with `InvalidData` on anything that `write` would not have written.
+pub fn read(input: &mut impl Read) -> io::Result<State> {
+    let mut state = State::default();
+    for _ in 0..int(input)? {
+        let payee = array(input)?;
+        state.intern_payee(payee);
+    }
+    for _ in 0..int(input)? {
+        let channel = channel(input)?;
+        ensure((channel.payee as usize) < state.payees.len())?;
+        state.push_channel(channel);
+    }
+    for at in 0..int(input)? {
+        ensure(state.intern_torrent(array(input)?) == at)?;
+        let has_limit = flag(input)?;
+        let limit = amount(input)?;
+        let torrent = &mut state.torrents[at as usize];
+        torrent.limit = has_limit.then_some(limit);
+        torrent.spent = amount(input)?;
+        torrent.reserved = amount(input)?;
+    }
+    for _ in 0..int(input)? {
+        let session = session(input)?;
+        ensure((session.channel as usize) < state.channels.len())?;
+        ensure((session.torrent as usize) < state.torrents.len())?;
+        state.push_session(session);
+    }
+    for _ in 0..int(input)? {
+        let key = (int(input)?, int(input)?);
+        let (session, bytes) = (int(input)?, int(input)?);
+        ensure((session as usize) < state.sessions.len())?;
+        state
+            .outstanding
+            .insert(key, Outstanding { session, bytes });
+    }
+    for _ in 0..int(input)? {
+        let key = (u16::from_le_bytes(array(input)?), array(input)?);
+        let size = int(input)? as usize;
+        ensure(size <= crate::ledger::decide::NOTE_SIZE_MAX)?;
+        let mut value = vec![0; size];
+        input.read_exact(&mut value)?;
+        state.notes.insert(key, value.into());
+    }
+    Ok(state)
+}
+
+fn channel(input: &mut impl Read) -> io::Result<Channel> {
+    let role = Role::from_u8(array::<1>(input)?[0]).ok_or(io::ErrorKind::InvalidData)?;
+    let voucher_key = array(input)?;
+    let (payee, close_at, voucher_count) = (int(input)?, int(input)?, int(input)?);
+    let (block, key_index) = (long(input)?, long(input)?);
+    Ok(Channel {
+        block,
+        key_index,
+        voucher_key,
+        payee,
+        deposit: amount(input)?,
+        settled: amount(input)?,
+        first: amount(input)?,
+        second: amount(input)?,
+        close_at,
+        voucher_count,
+        row: Row(array(input)?),
+        role,
+    })
+}
+
+fn session(input: &mut impl Read) -> io::Result<Session> {
+    let closed = flag(input)?;
+    let session_id = array(input)?;
+    let (channel, torrent, piece_count) = (int(input)?, int(input)?, int(input)?);
+    Ok(Session {
+        bytes: long(input)?,
+        outstanding_bytes: long(input)?,
+        delivered_bytes: long(input)?,
+        channel,
+        torrent,
+        session_id,
+        price_mib: amount(input)?,
+        minimum_step: amount(input)?,
+        prepay: amount(input)?,
+        piece_count,
+        closed,
+    })
+}
+
+fn ensure(condition: bool) -> io::Result<()> {
+    if condition {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::InvalidData.into())
+    }
+}
+
+fn count(out: &mut impl Write, count: usize) -> io::Result<()> {
+    let count = u32::try_from(count).map_err(|_| io::ErrorKind::InvalidData)?;
+    out.write_all(&count.to_le_bytes())
+}
+
+fn ints(out: &mut impl Write, values: &[u32]) -> io::Result<()> {
+    values
+        .iter()
+        .try_for_each(|value| out.write_all(&value.to_le_bytes()))
+}
+
+fn longs(out: &mut impl Write, values: &[u64]) -> io::Result<()> {
+    values
+        .iter()
+        .try_for_each(|value| out.write_all(&value.to_le_bytes()))
+}
+
+fn amounts(out: &mut impl Write, values: &[Amount]) -> io::Result<()> {
+    values
+        .iter()
+        .try_for_each(|value| out.write_all(&value.to_le_bytes()))
+}
+
+fn array<const N: usize>(input: &mut impl Read) -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    input.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn flag(input: &mut impl Read) -> io::Result<bool> {
+    let [byte] = array(input)?;
+    ensure(byte <= 1)?;
+    Ok(byte == 1)
+}
+
+fn int(input: &mut impl Read) -> io::Result<u32> {
+    Ok(u32::from_le_bytes(array(input)?))
+}
+
+fn long(input: &mut impl Read) -> io::Result<u64> {
+    Ok(u64::from_le_bytes(array(input)?))
+}
+
+fn amount(input: &mut impl Read) -> io::Result<Amount> {
+    Ok(Amount::from_le_bytes(array(input)?))
+}

@@ -1,0 +1,250 @@
+//! The state of a ledger: channels, sessions, torrents with their budgets, outstanding pieces, notes.
+//!
+//! Only `evolve` and the snapshot reader change it. Invariants: an index, once given, names the same
+//! thing for ever; `due` and `reserved` of a channel are the sums over its sessions; the reserved
+//! amount of a torrent is the sum over its sessions; every outstanding piece belongs to a session of
+//! its torrent. A million channels must fit in 200 MB, hence the packed amounts, the interned payees
+//! and the tables that hold indexes only.
+
+use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::BuildHasher;
+
+use hashbrown::HashTable;
+
+use crate::Address;
+use crate::amount::{self, Amount};
+use crate::ledger::command::Role;
+use crate::status::Status;
+use crate::voucher::Row;
+
+/// One channel. `first` and `second` are granted and written off for a payee, due and reserved for
+/// a payer: a channel has one role, so it needs only one pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Channel {
+    pub(crate) block: u64,
+    pub(crate) key_index: u64,
+    pub(crate) voucher_key: Address,
+    pub(crate) payee: u32,
+    pub(crate) deposit: Amount,
+    pub(crate) settled: Amount,
+    pub(crate) first: Amount,
+    pub(crate) second: Amount,
+    pub(crate) close_at: u32,
+    pub(crate) voucher_count: u32,
+    pub(crate) row: Row,
+    pub(crate) role: Role,
+}
+
+const _: () = assert!(size_of::<Channel>() <= 176);
+
+impl Channel {
+    /// The amount of the head, or zero.
+    #[must_use]
+    pub fn authorized(&self) -> u128 {
+        self.row.amount().get()
+    }
+
+    fn of(&self, role: Role, amount: Amount) -> u128 {
+        if self.role == role { amount.get() } else { 0 }
+    }
+
+    /// What the payee let itself be owed since the channel was opened; 0 for a payer.
+    #[must_use]
+    pub fn granted(&self) -> u128 {
+        self.of(Role::Payee, self.first)
+    }
+
+    /// What the payee gave up; 0 for a payer.
+    #[must_use]
+    pub fn written_off(&self) -> u128 {
+        self.of(Role::Payee, self.second)
+    }
+
+    /// The price of what the payer received and verified; 0 for a payee.
+    #[must_use]
+    pub fn due(&self) -> u128 {
+        self.of(Role::Payer, self.first)
+    }
+
+    /// The price of what the payer asked for and has not received; 0 for a payee.
+    #[must_use]
+    pub fn reserved(&self) -> u128 {
+        self.of(Role::Payer, self.second)
+    }
+
+    /// Granted, not written off and not authorized; 0 where that is negative.
+    #[must_use]
+    pub fn unpaid(&self) -> u128 {
+        self.granted()
+            .saturating_sub(self.written_off())
+            .saturating_sub(self.authorized())
+    }
+}
+
+/// One session of a channel about one torrent at one price.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    pub(crate) bytes: u64,
+    pub(crate) outstanding_bytes: u64,
+    pub(crate) delivered_bytes: u64,
+    pub(crate) channel: u32,
+    pub(crate) torrent: u32,
+    pub(crate) session_id: [u8; 16],
+    pub(crate) price_mib: Amount,
+    pub(crate) minimum_step: Amount,
+    pub(crate) prepay: Amount,
+    pub(crate) piece_count: u32,
+    pub(crate) closed: bool,
+}
+
+impl Session {
+    /// The price of the pieces outstanding in this session.
+    pub fn reserved(&self) -> Result<u128, Status> {
+        let ahead = self.bytes.checked_add(self.outstanding_bytes);
+        amount::step(self.price_mib, self.bytes, ahead.ok_or(Status::Overflow)?)
+    }
+}
+
+/// An infohash with what it may cost; `limit` is absent until a budget is set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Torrent {
+    pub(crate) infohash: [u8; 20],
+    pub(crate) limit: Option<Amount>,
+    pub(crate) spent: Amount,
+    pub(crate) reserved: Amount,
+}
+
+/// A piece that was asked for: by which session, and how large it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outstanding {
+    pub(crate) session: u32,
+    pub(crate) bytes: u32,
+}
+
+/// The whole state. Equal states have equal snapshots, byte for byte.
+#[derive(Default, Debug)]
+pub struct State {
+    pub(crate) channels: Vec<Channel>,
+    pub(crate) payees: Vec<Address>,
+    pub(crate) sessions: Vec<Session>,
+    pub(crate) torrents: Vec<Torrent>,
+    pub(crate) outstanding: BTreeMap<(u32, u32), Outstanding>,
+    pub(crate) notes: BTreeMap<(u16, [u8; 32]), Box<[u8]>>,
+    key_indexes: HashSet<u64>,
+    channel_by_pair: HashTable<u32>,
+    session_by_id: HashTable<u32>,
+    payee_by_address: HashMap<Address, u32>,
+    torrent_by_infohash: HashMap<[u8; 20], u32>,
+    hasher: RandomState,
+}
+
+impl State {
+    /// The channel at an index.
+    #[must_use]
+    pub fn channel(&self, index: u32) -> Option<&Channel> {
+        self.channels.get(index as usize)
+    }
+
+    /// The session at an index.
+    #[must_use]
+    pub fn session(&self, index: u32) -> Option<&Session> {
+        self.sessions.get(index as usize)
+    }
+
+    /// The payee address of a channel.
+    #[must_use]
+    pub fn payee(&self, channel: &Channel) -> &Address {
+        &self.payees[channel.payee as usize]
+    }
+
+    /// The index of the channel of (voucher key, payee).
+    #[must_use]
+    pub fn find_channel(&self, voucher_key: &Address, payee: &Address) -> Option<u32> {
+        let payee = *self.payee_by_address.get(payee)?;
+        let is_it = |index: &u32| {
+            let channel = &self.channels[*index as usize];
+            channel.payee == payee && channel.voucher_key == *voucher_key
+        };
+        let hash = self.hasher.hash_one((voucher_key, payee));
+        self.channel_by_pair.find(hash, is_it).copied()
+    }
+
+    /// The index of the session with this id.
+    #[must_use]
+    pub fn find_session(&self, id: &[u8; 16]) -> Option<u32> {
+        let is_it = |index: &u32| self.sessions[*index as usize].session_id == *id;
+        let hash = self.hasher.hash_one(id);
+        self.session_by_id.find(hash, is_it).copied()
+    }
+
+    /// The torrent with this infohash, if a session or budget has named it.
+    #[must_use]
+    pub fn find_torrent(&self, infohash: &[u8; 20]) -> Option<&Torrent> {
+        let index = self.torrent_by_infohash.get(infohash)?;
+        self.torrents.get(*index as usize)
+    }
+
+    /// Whether a payer channel has this key index.
+    #[must_use]
+    pub fn has_key_index(&self, key_index: u64) -> bool {
+        self.key_indexes.contains(&key_index)
+    }
+
+    /// The index of a payee, giving it one if it is new.
+    pub(crate) fn intern_payee(&mut self, payee: Address) -> u32 {
+        *self.payee_by_address.entry(payee).or_insert_with(|| {
+            self.payees.push(payee);
+            (self.payees.len() - 1) as u32
+        })
+    }
+
+    /// The index of a torrent, giving it one if it is new.
+    pub(crate) fn intern_torrent(&mut self, infohash: [u8; 20]) -> u32 {
+        *self.torrent_by_infohash.entry(infohash).or_insert_with(|| {
+            self.torrents.push(Torrent {
+                infohash,
+                limit: None,
+                spent: Amount::ZERO,
+                reserved: Amount::ZERO,
+            });
+            (self.torrents.len() - 1) as u32
+        })
+    }
+
+    /// Appends a channel and indexes it.
+    pub(crate) fn push_channel(&mut self, channel: Channel) {
+        let State {
+            channels,
+            hasher,
+            channel_by_pair,
+            ..
+        } = self;
+        let index = channels.len() as u32;
+        if channel.role == Role::Payer {
+            self.key_indexes.insert(channel.key_index);
+        }
+        let hash = hasher.hash_one((&channel.voucher_key, channel.payee));
+        channels.push(channel);
+        channel_by_pair.insert_unique(hash, index, |at| {
+            let channel = &channels[*at as usize];
+            hasher.hash_one((&channel.voucher_key, channel.payee))
+        });
+    }
+
+    /// Appends a session and indexes it.
+    pub(crate) fn push_session(&mut self, session: Session) {
+        let State {
+            sessions,
+            hasher,
+            session_by_id,
+            ..
+        } = self;
+        let index = sessions.len() as u32;
+        let hash = hasher.hash_one(session.session_id);
+        sessions.push(session);
+        session_by_id.insert_unique(hash, index, |at| {
+            hasher.hash_one(sessions[*at as usize].session_id)
+        });
+    }
+}

@@ -1,0 +1,27 @@
+//! The computing half of Piecework: vouchers, amounts, hashing, and the durable ledger.
+//!
+//! This crate knows nothing of Node, of peers and of chains. It reads no clock and draws no
+//! randomness but the ledger id. Its only input and output is the journal folder of a ledger.
+//! `docs/spec/voucher.md` and `docs/spec/ledger.md` say what it does; this is how.
+
+#![forbid(unsafe_code)]
+
+pub mod amount;
+pub mod error;
+pub mod hash;
+pub mod journal;
+pub mod keys;
+pub mod ledger;
+pub mod records;
+pub mod status;
+pub mod voucher;
+
+pub use error::{Code, Error};
+pub use status::Status;
+
+/// Version of the boundary between this crate's records and TypeScript. It rises with every
+/// change of a stride, an offset, a status or a verb.
+pub const ABI_VERSION: u32 = 1;
+
+/// A 20-byte address: the last 20 bytes of the Keccak-256 of a public key, or a contract.
+pub type Address = [u8; 20];

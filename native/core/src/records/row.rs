@@ -1,0 +1,103 @@
+//! The rows of the stateless verbs: vouchers to verify and signatures to recover.
+
+use super::{bytes, layout};
+use crate::Address;
+use crate::error::{Code, Error};
+use crate::status::Status;
+use crate::voucher::Row;
+
+layout!(
+    /// A voucher with the channel it claims.
+    voucher, "voucher", 116, {
+        VOUCHER_KEY "voucherKey" Bytes 20 @ 0;
+        PAYEE "payee" Bytes 20 @ 20;
+        ROW "row" Bytes 76 @ 40;
+    }
+);
+
+layout!(
+    /// A compact signature and the digest it signs.
+    recovery, "recovery", 96, {
+        DIGEST "digest" Bytes 32 @ 0;
+        SIGNATURE "signature" Bytes 64 @ 32;
+    }
+);
+
+layout!(
+    /// What recovery found; the address is zero unless the status is `ok`.
+    recovered, "recovered", 21, {
+        STATUS "status" U8 1 @ 0;
+        ADDRESS "address" Bytes 20 @ 1;
+    }
+);
+
+/// Splits a buffer into records, or refuses a size that is not a whole number of them.
+pub fn records<'a>(
+    buffer: &'a [u8],
+    stride: usize,
+    what: &str,
+) -> Result<std::slice::ChunksExact<'a, u8>, Error> {
+    if !buffer.len().is_multiple_of(stride) {
+        let size = buffer.len();
+        return Err(Error::new(
+            Code::BadArgument,
+            format!("{what}: {size} bytes are not a multiple of {stride}"),
+        ));
+    }
+    Ok(buffer.chunks_exact(stride))
+}
+
+fn parts(record: &[u8]) -> (Address, Address, Row) {
+    (
+        bytes(record, voucher::VOUCHER_KEY),
+        bytes(record, voucher::PAYEE),
+        Row(bytes(record, voucher::ROW)),
+    )
+}
+
+/// One status byte per voucher record.
+pub fn verify_all(domain: &[u8; 32], buffer: &[u8]) -> Result<Vec<u8>, Error> {
+    let rows = records(buffer, voucher::LAYOUT.stride, "vouchers")?;
+    Ok(rows
+        .map(|record| {
+            let (voucher_key, payee, row) = parts(record);
+            crate::voucher::verify(domain, &voucher_key, &payee, &row) as u8
+        })
+        .collect())
+}
+
+/// One 32-byte digest per voucher record.
+pub fn digest_all(domain: &[u8; 32], buffer: &[u8]) -> Result<Vec<u8>, Error> {
+    let rows = records(buffer, voucher::LAYOUT.stride, "vouchers")?;
+    Ok(rows
+        .flat_map(|record| {
+            let (_, payee, row) = parts(record);
+            crate::voucher::digest(domain, &payee, row.amount())
+        })
+        .collect())
+}
+
+/// One recovered record per recovery record.
+pub fn recover_all(buffer: &[u8]) -> Result<Vec<u8>, Error> {
+    let rows = records(buffer, recovery::LAYOUT.stride, "recoveries")?;
+    let mut out = Vec::with_capacity(rows.len() * recovered::LAYOUT.stride);
+    for record in rows {
+        let digest = bytes(record, recovery::DIGEST);
+        let signature = bytes(record, recovery::SIGNATURE);
+        let (status, address) = match crate::voucher::recover(&digest, &signature) {
+            Ok(address) => (Status::Ok, address),
+            Err(status) => (status, [0; 20]),
+        };
+        out.push(status as u8);
+        out.extend_from_slice(&address);
+    }
+    Ok(out)
+}
+
+/// One 64-byte signature per 32-byte digest.
+pub fn sign_all(secret: [u8; 32], digests: &[u8]) -> Result<Vec<u8>, Error> {
+    let key = crate::voucher::secret_key(secret)?;
+    Ok(records(digests, 32, "digests")?
+        .flat_map(|digest| crate::voucher::sign_digest(&key, &bytes(digest, 0)))
+        .collect())
+}
