@@ -52,13 +52,15 @@ library Slots {
     /// The amount is clamped to the deposit before it is compared; an empty word has no deposit, so an
     /// unknown channel gains nothing by the same comparison that refuses a stale voucher.
     function captured(uint256 slot, uint256 cumulative) internal pure returns (uint256 next, uint256 gain) {
-        // No step can overflow: the gain is the positive difference of two 96-bit numbers, and settled
-        // plus gain is at most the deposit, so the sum never carries into closeAt.
+        // No step can overflow: the gain is the difference of two 96-bit numbers of which the first is not
+        // smaller, and settled plus gain is at most the deposit, so the sum never carries into closeAt.
+        // Each condition is written so that a row worth capturing jumps over nothing.
         unchecked {
-            uint256 target = slot & UINT96_MAX;
-            if (cumulative < target) target = cumulative;
             uint256 before = settled(slot);
-            if (target <= before || closeAt(slot) == TOMBSTONE) return (slot, 0);
+            uint256 target = cumulative;
+            if (target > deposit(slot)) target = deposit(slot);
+            if (closeAt(slot) == TOMBSTONE) target = 0;
+            if (target < before) target = before;
             gain = target - before;
             next = slot + (gain << SETTLED_SHIFT);
         }
