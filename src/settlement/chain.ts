@@ -145,7 +145,10 @@ export class Chain {
     return Answers.quantity(accepted(answer, explain), 'a gas estimate');
   }
 
-  /** Why a mined transaction failed, as far as running it again on the block before tells. */
+  /**
+   * Why a transaction of that block failed, as far as running it again on top of the block tells: having
+   * failed it changed nothing itself, and what it failed for is mostly still there.
+   */
   async failure(trial: Trial, block: bigint, explain?: Explain): Promise<string | undefined> {
     const answer = await this.#rpc.call('eth_call', [
       fields(trial),
