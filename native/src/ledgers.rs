@@ -101,8 +101,8 @@ pub fn ledger_commit(handle: u32, commands: &[u8], blobs: &[u8]) -> napi::Result
 
 /// The status bytes the commands would get; changes nothing and waits for no disk.
 #[napi]
-pub fn ledger_screen(handle: u32, commands: &[u8]) -> napi::Result<Uint8Array> {
-    guarded(|| Ok(ledger(handle)?.screen(commands)?.into()))
+pub fn ledger_screen(handle: u32, commands: &[u8], blobs: &[u8]) -> napi::Result<Uint8Array> {
+    guarded(|| Ok(ledger(handle)?.screen(commands, blobs)?.into()))
 }
 
 /// Up to `count` records of a table from the ordinal `from` on.

@@ -166,11 +166,11 @@ impl Ledger {
 
     /// The status each command would get if it came alone, without changing anything. A voucher is
     /// judged as if its signature were verified. The decision may still differ in a batch.
-    pub fn screen(&self, commands: &[u8]) -> Result<Vec<u8>, Error> {
+    pub fn screen(&self, commands: &[u8], blobs: &[u8]) -> Result<Vec<u8>, Error> {
         let rows = records::row::records(commands, records::command::STRIDE, "commands")?;
         let (around, pending) = (self.around(), Pending::new());
         let state = self.read_state()?;
-        let status = |row| match records::command::decode(row, &[]) {
+        let status = |row| match records::command::decode(row, blobs) {
             None => crate::Status::Malformed,
             Some(mut command) => {
                 if let Command::Voucher { verified, .. } = &mut command {

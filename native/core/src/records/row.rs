@@ -8,7 +8,7 @@ use crate::voucher::Row;
 
 layout!(
     /// A voucher with the channel it claims.
-    voucher, "voucher", 116, {
+    voucher, "voucher_claim", 116, {
         VOUCHER_KEY "voucherKey" Bytes 20 @ 0;
         PAYEE "payee" Bytes 20 @ 20;
         ROW "row" Bytes 76 @ 40;

@@ -1,0 +1,172 @@
+/**
+ * The owner of threads. Work without state goes to a wide pool; what concerns a ledger goes to one ordered
+ * lane, so that order and replay are deterministic. `inline` does the same on the calling thread, for tests and
+ * simulation. Both bound what waits and let everything finish before they close.
+ */
+import { existsSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { Piscina } from 'piscina';
+import { PieceworkError } from '../errors.js';
+import { load, type PieceAlgorithm, record } from './binding.js';
+import {
+  type Arguments,
+  type HashedPieces,
+  type LaneVerbs,
+  perform,
+  type Reply,
+  type Result,
+  settle,
+  type Task,
+  transferable,
+  type Verb,
+} from './work.js';
+
+export interface Executor {
+  /**
+   * Digests of pieces, one after the other. The buffers of the pieces may travel to a thread and back: use the
+   * returned views, the given ones may be detached, even after a failure.
+   */
+  hashPieces(algorithm: PieceAlgorithm, pieces: readonly Uint8Array[]): Promise<HashedPieces>;
+  /** One status byte per `voucher_claim` record (records.writeVouchers). */
+  verifyVouchers(domain: Uint8Array, rows: Uint8Array): Promise<Uint8Array>;
+  /** One `recovered` record per `recovery` record (records.writeRecoveries). */
+  recoverDigests(rows: Uint8Array): Promise<Uint8Array>;
+  /** One 64-byte signature per 32-byte digest. */
+  signDigests(secret: Uint8Array, digests: Uint8Array): Promise<Uint8Array>;
+  /** The addresses of voucher keys, 20 bytes each. */
+  deriveVoucherKeys(seed: Uint8Array, firstIndex: number, count: number): Promise<Uint8Array>;
+  /** Runs a verb of the ordered lane, behind all that were asked for before. */
+  lane<V extends keyof LaneVerbs>(verb: V, ...values: Arguments<V>): Promise<Result<V>>;
+  /** Lets everything that was accepted finish, then ends the threads. Later work is refused. */
+  close(): Promise<void>;
+}
+
+export interface ExecutorOptions {
+  /** Threads of the wide pool; as many as the processor has, up to eight. */
+  readonly threads?: number;
+  /** Tasks that may wait or run at once; more are refused with QUEUE_FULL. */
+  readonly queueMax?: number;
+}
+
+const threadsMax = 8;
+const queueMaxDefault = 10_000;
+/** A batch of signatures is split over the threads in parts of at least this many. */
+const signaturesPerTaskMin = 32;
+
+/** Does work on one of two roads and counts what is under way. */
+type Dispatch = (road: 'wide' | 'lane', task: Task, transfer: ArrayBuffer[]) => Promise<Reply>;
+
+/** An executor with threads: a wide pool and a lane of one. */
+export function pool(options: ExecutorOptions = {}): Executor {
+  // The first load happens on the main thread, so that the addon outlives its workers.
+  load();
+  const filename = workerPath();
+  const threads = options.threads ?? Math.min(availableParallelism(), threadsMax);
+  const common = { filename, name: 'run', execArgv: [], concurrentTasksPerWorker: 1 };
+  const wide = new Piscina({ ...common, minThreads: 1, maxThreads: threads, idleTimeout: 10_000 });
+  const lane = new Piscina({ ...common, minThreads: 1, maxThreads: 1 });
+  const roads = { wide, lane };
+  return build(
+    threads,
+    options.queueMax ?? queueMaxDefault,
+    (road, task, transferList) => roads[road].run(task, { transferList }) as Promise<Reply>,
+    async () => {
+      await Promise.all([wide.destroy(), lane.destroy()]);
+    },
+  );
+}
+
+/** An executor without threads: the work is done in order, each in a turn of its own. */
+export function inline(options: ExecutorOptions = {}): Executor {
+  load();
+  let last: Promise<unknown> = Promise.resolve();
+  const dispatch: Dispatch = (_road, task) => {
+    const done = last.then(() => perform(task));
+    last = done;
+    return done;
+  };
+  return build(1, options.queueMax ?? queueMaxDefault, dispatch, async () => {});
+}
+
+function workerPath(): string {
+  // Sources run by a test runner have no compiled neighbour: the last build's worker serves them.
+  const candidates = ['./worker.js', '../../dist/native/worker.js'];
+  const paths = candidates.map((path) => fileURLToPath(new URL(path, import.meta.url)));
+  const found = paths.find((path) => existsSync(path));
+  if (found === undefined) {
+    throw new PieceworkError('ADDON_MISSING', `${paths[1]} does not exist; run \`npm run setup\``);
+  }
+  return found;
+}
+
+function build(threads: number, queueMax: number, dispatch: Dispatch, end: () => Promise<void>): Executor {
+  const under = new Set<Promise<unknown>>();
+  let closing: Promise<void> | undefined;
+
+  async function run<V extends Verb>(
+    road: 'wide' | 'lane',
+    verb: V,
+    values: Arguments<V>,
+    transfer: ArrayBuffer[] = [],
+  ): Promise<Result<V>> {
+    if (closing) throw new PieceworkError('EXECUTOR_CLOSED');
+    if (under.size >= queueMax) throw new PieceworkError('QUEUE_FULL');
+    const reply = dispatch(road, { verb, values } as Task, transfer);
+    under.add(reply);
+    try {
+      return settle<V>(await reply);
+    } finally {
+      under.delete(reply);
+    }
+  }
+
+  /** Runs a verb over parts of its rows and joins what comes back, in order. */
+  async function split(
+    rows: Uint8Array,
+    stride: number,
+    verb: (part: Uint8Array) => Promise<Uint8Array>,
+  ): Promise<Uint8Array> {
+    const count = Math.floor(rows.length / stride);
+    const parts = Math.max(1, Math.min(threads, Math.floor(count / signaturesPerTaskMin)));
+    if (parts === 1) return verb(rows);
+    const each = Math.ceil(count / parts) * stride;
+    const slices = Array.from({ length: parts }, (_, at) => {
+      // The last part takes what is left over, so that a bad size is still noticed.
+      return rows.slice(at * each, at === parts - 1 ? rows.length : (at + 1) * each);
+    });
+    return Buffer.concat(await Promise.all(slices.map(verb)));
+  }
+
+  return {
+    async hashPieces(algorithm, pieces) {
+      const buffers = new Set(pieces.map(({ buffer }) => buffer));
+      // Pieces that share a buffer must stay together; a single large one gains nothing from parts.
+      const parts = buffers.size === pieces.length ? Math.min(threads, pieces.length) : 1;
+      const each = Math.ceil(pieces.length / Math.max(parts, 1));
+      const groups = Array.from({ length: parts }, (_, at) => pieces.slice(at * each, (at + 1) * each));
+      const done = await Promise.all(
+        groups.map((group) => run('wide', 'hashPieces', [algorithm, group], transferable(group))),
+      );
+      const digests = done.map((part) => part.digests);
+      const joined = digests.length === 1 && digests[0] ? digests[0] : Buffer.concat(digests);
+      return { digests: joined, pieces: done.flatMap((part) => part.pieces) };
+    },
+    verifyVouchers: (domain, rows) =>
+      split(rows, record('voucher_claim').stride, (part) => run('wide', 'verifyVouchers', [domain, part])),
+    recoverDigests: (rows) =>
+      split(rows, record('recovery').stride, (part) => run('wide', 'recoverDigests', [part])),
+    signDigests: (secret, digests) =>
+      split(digests, 32, (part) => run('wide', 'signDigests', [secret, part])),
+    deriveVoucherKeys: (seed, firstIndex, count) =>
+      run('wide', 'deriveVoucherKeys', [seed, firstIndex, count]),
+    lane: (verb, ...values) => run('lane', verb, values),
+    close() {
+      closing ??= (async () => {
+        await Promise.allSettled(under);
+        await end();
+      })();
+      return closing;
+    },
+  };
+}
