@@ -1,0 +1,50 @@
+/** What the torrent tests share: temporary folders, reproducible bytes and torrents made of them. */
+import { createHash } from 'node:crypto';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { onTestFinished } from 'vitest';
+import * as Creation from '../../../src/torrent/creation.js';
+
+/** A folder that is removed when the test ends. */
+export function folder(): string {
+  const path = mkdtempSync(join(tmpdir(), 'piecework-test-'));
+  onTestFinished(() => rmSync(path, { recursive: true, force: true }));
+  return path;
+}
+
+/** Bytes that look random and are the same each time. */
+export function bytesOf(seed: string, size: number): Buffer {
+  const parts: Buffer[] = [];
+  for (let at = 0, block = 0; at < size; at += 20, block++) {
+    parts.push(createHash('sha1').update(`${seed}/${block}`).digest());
+  }
+  return Buffer.concat(parts).subarray(0, size);
+}
+
+/** Writes files of the given sizes and returns the folder. */
+export function tree(sizes: Readonly<Record<string, number>>): string {
+  const root = folder();
+  for (const [path, size] of Object.entries(sizes)) {
+    mkdirSync(dirname(join(root, path)), { recursive: true });
+    writeFileSync(join(root, path), bytesOf(path, size));
+  }
+  return root;
+}
+
+export const SIZES = {
+  'sample/a.bin': 70_000,
+  'sample/deep/er/b.bin': 16_384,
+  'sample/.hidden': 5,
+  'sample/empty': 0,
+  'sample/z.bin': 200_001,
+};
+
+/** A torrent of several files with a short last piece. */
+export async function sample(
+  sizes: Readonly<Record<string, number>> = SIZES,
+  pieceLength = 32 * 1024,
+): Promise<Creation.Creation & { readonly root: string }> {
+  const root = tree(sizes);
+  return { ...(await Creation.create([join(root, 'sample')], { pieceLength })), root };
+}
