@@ -150,10 +150,7 @@ export class Chain {
    * failed it changed nothing itself, and what it failed for is mostly still there.
    */
   async failure(trial: Trial, block: bigint, explain?: Explain): Promise<string | undefined> {
-    const answer = await this.#rpc.call('eth_call', [
-      fields(trial),
-      toQuantity(block > 0n ? block - 1n : 0n),
-    ]);
+    const answer = await this.#rpc.call('eth_call', [fields(trial), toQuantity(block)]);
     return answer.ok ? undefined : refusal(answer, explain);
   }
 

@@ -2,7 +2,7 @@
  * The hub's interface as this version speaks it (hub.md 2–4): verbs, views, events and errors, and reading
  * them back. Only the native form; the token form takes explicit amounts and is not spoken here.
  */
-import { getBytes, hexlify, Interface } from 'ethers';
+import { getBytes, hexlify, Interface, type LogDescription } from 'ethers';
 import { type Address, formatAddress } from '../channels/channel.js';
 import { sameBytes } from '../units.js';
 import type { Log, Receipt } from './answers.js';
@@ -89,7 +89,7 @@ export function decodeRead(bytes: string): readonly ChannelView[] {
 }
 
 function event(log: Log): EscrowEvent | undefined {
-  const parsed = abi.parseLog({ topics: [...log.topics], data: log.data });
+  const parsed = readable(log);
   if (!parsed) return undefined;
   const address = (name: string): Address => getBytes(parsed.args[name] as string);
   const amount = (name: string): bigint => parsed.args[name] as bigint;
@@ -117,5 +117,15 @@ function event(log: Log): EscrowEvent | undefined {
       };
     default:
       return undefined;
+  }
+}
+
+/** Logs are hints (hub.md 4): one that cannot be read says nothing. */
+function readable(log: Log): LogDescription | null {
+  if (log.topics.length === 0) return null;
+  try {
+    return abi.parseLog({ topics: [...log.topics], data: log.data });
+  } catch {
+    return null;
   }
 }

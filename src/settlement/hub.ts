@@ -95,7 +95,7 @@ export class Hub implements EscrowBackend {
   topUp(key: ChannelKey, amount: bigint, deposit: bigint): Call {
     const purpose = `top up channel ${formatAddress(key.voucherKey)}`;
     const call = this.#call('topUp', names(key), purpose, amount);
-    return { ...call, intent: `${call.intent} from ${deposit}` };
+    return { ...call, intent: `${call.intent} by ${amount} from ${deposit}` };
   }
 
   settle(payee: Address, rows: readonly Uint8Array[]): readonly Call[] {
@@ -173,10 +173,10 @@ export class Hub implements EscrowBackend {
     }
   }
 
-  /** The intent is the verb and its arguments: the same call is wanted once at a time. */
+  /** The intent is the verb and its arguments, whatever the value: a channel is opened once. */
   #call(verb: string, values: readonly unknown[], purpose: string, value = 0n): Call {
     const data = Abi.abi.encodeFunctionData(verb, values);
-    const intent = `${verb} ${keccak256(data)} ${value} at ${toHex(this.domain.hub)}`;
+    const intent = `${verb} ${keccak256(data)} at ${toHex(this.domain.hub)}`;
     return { to: this.domain.hub, data, value, purpose, intent };
   }
 

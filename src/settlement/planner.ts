@@ -69,8 +69,9 @@ export const defaultPolicy: Policy = { force: false, gainFactor: 50n };
 /** What settling the head would credit now: it is clamped to the deposit. Never negative. */
 export function gain(candidate: Pick<Candidate, 'authorized' | 'settled' | 'deposit'>): bigint {
   const { authorized, settled, deposit } = candidate;
-  const raised = (authorized > deposit ? deposit : authorized) - settled;
-  return raised > 0n ? raised : 0n;
+  if (deposit <= settled || authorized <= settled) return 0n;
+  if (authorized > deposit) return deposit - settled;
+  return authorized - settled;
 }
 
 /** Gas of settling `count` rows, in as many transactions as that takes. */
