@@ -1,6 +1,6 @@
 // Compiles the hub with the solc of node_modules and writes one artifact per form to build/contracts/.
-// The settings are read from contracts/foundry.toml, so that what forge tests is what gets deployed;
-// a forge test compares the bytecode byte by byte. Same sources and settings give the same files.
+// These artifacts are what the engine deploys and what the forge tests deploy, so that what is tested is
+// what is deployed. Same sources and settings give the same files, byte for byte.
 
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -12,40 +12,30 @@ const sourceFolder = join(root, 'contracts', 'src');
 const outputFolder = join(root, 'build', 'contracts');
 const contractNames = ['NativeHub', 'TokenHub'];
 
-/** The value of one key of the default profile of foundry.toml; a missing key is an error. */
-function setting(toml, key) {
-  const profile = /\[profile\.default\]\n([\s\S]*?)(?=\n\[|$)/.exec(toml)?.[1] ?? '';
-  const value = new RegExp(`^${key} = (.+)$`, 'm').exec(profile)?.[1];
-  if (value === undefined) throw new Error(`contracts/foundry.toml: no ${key} in [profile.default]`);
-  return JSON.parse(value);
-}
+// The optimizer counts on a settle of many rows, not on a cheap deployment. The metadata carries the
+// compiler's version but no hash of the sources, so that a comment cannot change the bytecode.
+const settings = {
+  evmVersion: 'berlin',
+  optimizer: { enabled: true, runs: 1_000_000 },
+  viaIR: true,
+  metadata: { bytecodeHash: 'none' },
+};
+const outputs = ['abi', 'evm.bytecode.object', 'evm.deployedBytecode.object', 'evm.deployedBytecode.immutableReferences'];
 
 function standardInput() {
-  const toml = readFileSync(join(root, 'contracts', 'foundry.toml'), 'utf8');
   const sources = {};
   for (const file of readdirSync(sourceFolder).sort()) {
     if (file.endsWith('.sol')) sources[`src/${file}`] = { content: readFileSync(join(sourceFolder, file), 'utf8') };
   }
-  const settings = {
-    evmVersion: setting(toml, 'evm_version'),
-    optimizer: { enabled: setting(toml, 'optimizer'), runs: setting(toml, 'optimizer_runs') },
-    viaIR: setting(toml, 'via_ir'),
-    metadata: { bytecodeHash: setting(toml, 'bytecode_hash') },
-    outputSelection: {
-      '*': { '*': ['abi', 'evm.bytecode.object', 'evm.deployedBytecode.object', 'evm.deployedBytecode.immutableReferences'] },
-    },
-  };
-  return { language: 'Solidity', sources, settings };
+  return { language: 'Solidity', sources, settings: { ...settings, outputSelection: { '*': { '*': outputs } } } };
 }
 
 const solc = createRequire(import.meta.url)('solc');
-const input = standardInput();
-const output = JSON.parse(solc.compile(JSON.stringify(input)));
+const output = JSON.parse(solc.compile(JSON.stringify(standardInput())));
 const problems = output.errors ?? [];
 for (const problem of problems) process.stderr.write(problem.formattedMessage);
 if (problems.some((problem) => problem.severity !== 'info')) process.exit(1);
 
-const { outputSelection: _, ...settings } = input.settings;
 mkdirSync(outputFolder, { recursive: true });
 const sizes = contractNames.map((contractName) => {
   const { abi, evm } = output.contracts[`src/${contractName}.sol`][contractName];

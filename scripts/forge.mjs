@@ -1,6 +1,6 @@
 // Runs forge on contracts/ with the compiler of node_modules: `node scripts/forge.mjs test [options]`.
 // Needs no network. Passes its arguments on, and ends as forge ends. Before a test it compiles the hub to
-// build/contracts, because one test compares that artifact with what forge itself compiled.
+// build/contracts, because the tests deploy that artifact.
 
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -16,7 +16,9 @@ function forgeBinary() {
   const name = process.platform === 'win32' ? 'forge.exe' : 'forge';
   const cpu = process.arch === 'x64' ? 'amd64' : process.arch;
   try {
-    const manifest = createRequire(import.meta.url).resolve(`@foundry-rs/forge-${process.platform}-${cpu}/package.json`);
+    const manifest = createRequire(import.meta.url).resolve(
+      `@foundry-rs/forge-${process.platform}-${cpu}/package.json`,
+    );
     const binary = join(dirname(manifest), 'bin', name);
     if (existsSync(binary)) return binary;
   } catch (error) {
@@ -27,14 +29,26 @@ function forgeBinary() {
 
 const [command = 'test', ...args] = process.argv.slice(2);
 if (command === 'test') {
-  const compiled = spawnSync(process.execPath, [join(scripts, 'compile-contracts.mjs')], { stdio: 'inherit' });
+  const compiled = spawnSync(process.execPath, [join(scripts, 'compile-contracts.mjs')], {
+    stdio: 'inherit',
+  });
   if (compiled.status !== 0) process.exit(compiled.status ?? 1);
 }
 const usesSolc = ['test', 'build', 'snapshot', 'coverage', 'inspect'].includes(command);
 const forge = spawn(
   forgeBinary(),
-  [command, '--root', join(root, 'contracts'), ...(usesSolc ? ['--use', join(scripts, 'solc-wrapper')] : []), ...args],
-  { cwd: root, stdio: 'inherit', env: { FOUNDRY_OFFLINE: 'true', FOUNDRY_DISABLE_NIGHTLY_WARNING: '1', ...process.env } },
+  [
+    command,
+    '--root',
+    join(root, 'contracts'),
+    ...(usesSolc ? ['--use', join(scripts, 'solc-wrapper')] : []),
+    ...args,
+  ],
+  {
+    cwd: root,
+    stdio: 'inherit',
+    env: { FOUNDRY_OFFLINE: 'true', FOUNDRY_DISABLE_NIGHTLY_WARNING: '1', ...process.env },
+  },
 );
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => forge.kill(signal));
 forge.on('error', (error) => {

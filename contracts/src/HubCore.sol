@@ -264,7 +264,12 @@ abstract contract HubCore is IHub {
     /// @dev Captures rows for `payee`. Assembly reads, recovers and locates; `Slots.captured` decides.
     function _settle(address payee, bytes calldata rows) private {
         if (rows.length % ROW_SIZE != 0) revert BadRows();
-        _layOutFrame(domainSeparator(), VOUCHER_TYPE_HASH, payee);
+        _layOutFrame(VOUCHER_TYPE_HASH, payee);
+        // After the frame, because computing a fork's separator allocates memory.
+        bytes32 separator = domainSeparator();
+        assembly ('memory-safe') {
+            mstore(0x100, separator)
+        }
         uint256 total;
         uint256 at;
         uint256 end;
@@ -287,7 +292,8 @@ abstract contract HubCore is IHub {
         emit Settled(payee, total);
     }
 
-    /// @dev Allocates the frame in which `_locate` works, and writes what does not change from row to row:
+    /// @dev Allocates the frame in which `_locate` works, and writes what does not change from row to row,
+    /// except the domain separator:
     ///
     /// | address | content |
     /// | --- | --- |
@@ -296,7 +302,7 @@ abstract contract HubCore is IHub {
     /// | 0x140 | digest, v, r, s: the input of ecrecover |
     /// | 0x1c0 | 12 zero bytes and the recovered voucher key, then 20 bytes payee: the id's input from 0x1cc |
     /// | 0x200 | channel id, storage slot of the mapping: the input of the storage key |
-    function _layOutFrame(bytes32 separator, bytes32 typeHash, address payee) private pure {
+    function _layOutFrame(bytes32 typeHash, address payee) private pure {
         // Memory-safe because it takes the bytes after the free memory pointer and moves the pointer. The
         // addresses are constants, which saves some 200 gas a row over sums; that is sound only while
         // nothing was allocated before, so anything else stops here instead of overwriting memory.
@@ -306,7 +312,6 @@ abstract contract HubCore is IHub {
             mstore(0x080, typeHash)
             mstore(0x0a0, payee)
             mstore(0x0e0, 0x1901)
-            mstore(0x100, separator)
             mstore(0x1e0, shl(96, payee))
             mstore(0x220, _channels.slot)
         }

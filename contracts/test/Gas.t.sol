@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.28;
 
-import {IHub} from '../src/IHub.sol';
-import {NativeHub} from '../src/NativeHub.sol';
+import {IHub, INativeHub} from '../src/IHub.sol';
 import {Base} from './Base.sol';
 
 /// @title Gas of whole transactions
@@ -11,7 +10,7 @@ import {Base} from './Base.sol';
 /// Unless a name says `first`, the caller has entered, the payee's credit is not zero and payees differ.
 /// forge-config: default.isolate = true
 contract GasTest is Base {
-    NativeHub private hub;
+    INativeHub private hub;
     address private payer = addressOf('gas payer', 0);
     address private payee = addressOf('gas payee', 0);
     uint96 private constant DEPOSIT = 123.456789012345678901 ether;

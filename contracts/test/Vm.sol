@@ -32,12 +32,11 @@ interface Vm {
     function snapshotValue(string calldata group, string calldata name, uint256 value) external;
     function readFile(string calldata path) external view returns (string memory);
     function exists(string calldata path) external view returns (bool);
-    function parseJson(string calldata json, string calldata key) external pure returns (bytes memory);
     function parseJsonBytes(string calldata json, string calldata key) external pure returns (bytes memory);
-    function parseJsonStringArray(string calldata json, string calldata key) external pure returns (string[] memory);
-    function parseJsonString(string calldata json, string calldata key) external pure returns (string memory);
-    function parseUint(string calldata text) external pure returns (uint256);
-    function parseBytes(string calldata text) external pure returns (bytes memory);
+    function parseJsonTypeArray(string calldata json, string calldata key, string calldata typeDescription)
+        external
+        pure
+        returns (bytes memory);
     function toString(uint256 value) external pure returns (string memory);
     function targetContract() external;
 }
