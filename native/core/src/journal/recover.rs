@@ -29,6 +29,8 @@ pub struct Recovery {
     pub size: u64,
     /// Where in it the next frame goes.
     pub offset: u64,
+    /// Where the last valid frame of that segment starts; `offset` if it has none.
+    pub last_frame: u64,
     /// The end of the bytes to be zeroed there; the offset itself if the tail is clean.
     pub dirty_end: u64,
     /// The checkpoint that reading started from, 0 if none.
@@ -130,6 +132,7 @@ impl Reader<'_> {
                 path: PathBuf::new(),
                 size: 0,
                 offset: 0,
+                last_frame: 0,
                 dirty_end: 0,
                 checkpoint_sequence: 0,
                 checkpoints_damaged: 0,
@@ -186,15 +189,18 @@ impl Reader<'_> {
             self.recovery.segments_since += 1;
         }
         let mut walk = (segment::HEADER_SIZE, expected, chain);
+        let mut last_frame = walk.0;
         while let Some(found) = frame::at(&bytes, walk.0) {
             let is_chained = walk.2.is_none_or(|crc| crc == found.previous_crc);
             if found.sequence != walk.1 || !is_chained {
                 break;
             }
             self.take(path, walk.0, &found)?;
+            last_frame = walk.0;
             walk = (found.end, found.sequence + 1, Some(found.crc));
         }
         let (offset, expected, chain) = walk;
+        self.recovery.last_frame = last_frame as u64;
         self.expected = Some((expected, chain));
         match next {
             Some(next) if next == expected => Ok(()),

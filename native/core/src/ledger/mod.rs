@@ -10,6 +10,8 @@ pub mod command;
 pub mod decide;
 pub mod event;
 pub mod evolve;
+#[cfg(test)]
+mod faults;
 pub mod snapshot;
 pub mod state;
 

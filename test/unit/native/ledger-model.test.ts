@@ -1,0 +1,245 @@
+/**
+ * The native ledger against the plain model on random commands in random batches, with restarts in between.
+ * The seed is printed; PIECEWORK_SEED repeats a run.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { call } from '../../../src/native/binding.js';
+import { type Executor, inline } from '../../../src/native/executor.js';
+import { Ledger, type LedgerOptions } from '../../../src/native/ledger.js';
+import type { Command, Status } from '../../../src/native/records.js';
+import { writeVouchers } from '../../../src/native/records.js';
+import { LedgerModel } from '../../model/ledger-model.js';
+
+const commandCount = 24_000;
+const keyCount = 12;
+const seed = Number(process.env['PIECEWORK_SEED'] ?? Math.floor(Math.random() * 2 ** 32));
+
+const folder = mkdtempSync(join(tmpdir(), 'piecework-model-'));
+const voucherSeed = new Uint8Array(32).fill(5);
+const hub = new Uint8Array(20).fill(1);
+const payee = new Uint8Array(20).fill(2);
+const options: LedgerOptions = { folder, chainId: 199n, hub, segmentBytes: 65_536, seed: voucherSeed };
+let executor: Executor;
+
+beforeAll(() => {
+  executor = inline();
+});
+
+afterAll(async () => {
+  await executor.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** mulberry32 */
+function chance(state: number): (below: number) => number {
+  let at = state >>> 0;
+  return (below) => {
+    at = (at + 0x6d2b79f5) >>> 0;
+    let z = Math.imul(at ^ (at >>> 15), at | 1);
+    z ^= z + Math.imul(z ^ (z >>> 7), z | 61);
+    return ((z ^ (z >>> 14)) >>> 0) % below;
+  };
+}
+
+const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
+const keys = Array.from({ length: keyCount }, (_, index) =>
+  call((addon) => addon.deriveVoucherKeys(voucherSeed, BigInt(index), 1)),
+);
+const domain = call((addon) => addon.domainSeparator(199n, hub));
+
+function signed(keyIndex: number, amount: bigint): Uint8Array {
+  const secret = call((addon) => addon.deriveVoucherSecret(voucherSeed, BigInt(keyIndex)));
+  return call((addon) => addon.signVoucher(domain, secret, payee, amount));
+}
+
+function plain(amount: bigint): Uint8Array {
+  const row = new Uint8Array(76);
+  row.set(Buffer.from(amount.toString(16).padStart(24, '0'), 'hex'));
+  return row;
+}
+
+/** Draws commands that mostly make sense: near the edges of what is allowed. */
+function makeCommands(below: (bound: number) => number, model: LedgerModel) {
+  const pick = <T>(items: readonly T[]): T => items[below(items.length)] as T;
+  const near = (amount: bigint) => {
+    const moved = amount + BigInt(below(5) - 2) * pick([0n, 0n, 1n, 1000n]);
+    return moved < 0n ? 0n : moved;
+  };
+  const session = () => below(model.sessions.length + 1);
+  const fill = (size: number, byte: number) => new Uint8Array(size).fill(byte + 1);
+  const size = () => pick([1, 16_384, 262_144, 1_048_576, below(3_000_000) + 1]);
+  const makers: (() => Command)[] = [
+    () => {
+      const role = pick(['payee', 'payer'] as const);
+      const keyIndex = below(keyCount);
+      const voucherKey =
+        role === 'payer' ? (keys[below(20) === 0 ? 0 : keyIndex] as Uint8Array) : fill(20, keyIndex);
+      const closeAt = below(12) === 0 ? 9 : 0;
+      const deposit = pick([0n, 5_000n, 60_000n, 400_000n, (1n << 96n) - 1n]);
+      return {
+        kind: 'channel_put',
+        role,
+        voucherKey,
+        payee,
+        deposit,
+        settled: 0n,
+        closeAt,
+        block: below(9),
+        keyIndex,
+      };
+    },
+    () => ({
+      kind: 'session_open',
+      channel: below(model.channels.length + 1),
+      sessionId: fill(16, below(250)),
+      infohash: fill(20, below(6)),
+      priceMiB: pick([0n, 1n, 777n, 1000n, 1000n, 12_345n, (1n << 95n) + 3n]),
+      minimumStep: BigInt(below(1500)),
+      prepay: BigInt(below(3000)),
+    }),
+    () => ({ kind: 'session_close', session: session(), deliveredBytes: below(1000) }),
+    () => ({ kind: 'budget', infohash: fill(20, below(6)), limit: pick([0n, 2_000n, 90_000n, 10n ** 9n]) }),
+    () => ({
+      kind: 'note',
+      space: below(3),
+      key: fill(32, below(4)),
+      ...(below(3) ? { value: fill(below(50), 7) } : {}),
+    }),
+    () => {
+      const channel = below(model.channels.length + 1);
+      const known = model.channels[channel];
+      const amount = near((known?.authorized ?? 0n) + BigInt(below(2000)));
+      return { kind: 'adopt', channel, row: below(3) ? signed(known?.keyIndex ?? 0, amount) : plain(amount) };
+    },
+  ];
+  const busy: (() => Command)[] = [
+    () => ({ kind: 'grant', session: session(), bytes: size(), exposureLimit: BigInt(below(20_000)) }),
+    () => {
+      const at = session();
+      const channel = model.channels[model.sessions[at]?.channel ?? -1];
+      const amount = near(channel ? pick([channel.granted, channel.granted, channel.authorized]) : 5n);
+      const row = plain(amount > (1n << 96n) - 1n ? 0n : amount);
+      return { kind: 'voucher', session: at, row, final: below(4) === 0, verified: below(8) !== 0 };
+    },
+    () => {
+      const at = session();
+      const unpaid = model.unpaid(model.sessions[at]?.channel ?? -1);
+      return { kind: 'write_off', session: at, amount: near(unpaid / BigInt(1 + below(6))) };
+    },
+    () => ({ kind: 'purchase', session: session(), piece: below(40), bytes: size() }),
+    () => ({ kind: 'purchase', session: session(), piece: below(40), bytes: size() }),
+    () => {
+      const at = session();
+      const [piece, bytes] = pick([...(model.sessions[at]?.outstanding ?? new Map([[3, 4]]))]) ?? [1, 1];
+      if (below(4) === 0) return { kind: 'abandon', session: at, piece };
+      return {
+        kind: 'pay',
+        session: at,
+        piece,
+        bytes: below(20) ? bytes : bytes + 1,
+        advance: BigInt(below(4000)),
+      };
+    },
+    () => ({ kind: 'sign', session: session(), advance: BigInt(below(4000)) }),
+  ];
+  return () => pick(below(4) === 0 ? makers : busy)();
+}
+
+test(`agrees with the model on ${commandCount} commands, seed ${seed}`, async () => {
+  process.stdout.write(`ledger model: seed ${seed}, ${commandCount} commands\n`);
+  const below = chance(seed);
+  const isSigned = (voucherKey: string, row: string) => {
+    const claim = { voucherKey: Buffer.from(voucherKey, 'hex'), payee, row: Buffer.from(row, 'hex') };
+    return call((addon) => addon.verifyVouchers(domain, writeVouchers([claim])))[0] === 0;
+  };
+  const owns = (index: number, key: string) => keys[index] !== undefined && hex(keys[index]) === key;
+  let model = new LedgerModel({ owns, isSigned });
+  let ledger = await Ledger.open(executor, options);
+  let make = makeCommands(below, model);
+  const seen = new Map<Status, number>();
+  let restarts = 0;
+  let signatures = 0;
+
+  for (let done = 0; done < commandCount; ) {
+    // Commands of a batch are drawn against the state before it, so some collide inside it.
+    const commands = Array.from({ length: 1 + below(below(10) === 0 ? 60 : 6) }, make);
+    const outcomes = await ledger.commit(commands);
+    const expected = model.commit(commands);
+    done += commands.length;
+    for (const [at, outcome] of outcomes.entries()) {
+      const want = expected[at];
+      const told = `seed ${seed}, command ${done - commands.length + at}: ${commands[at]?.kind}`;
+      const { status, channel, session } = outcome;
+      expect({ status, channel, session }, told).toEqual(want);
+      seen.set(status, (seen.get(status) ?? 0) + 1);
+      if (channel === undefined) continue;
+      const { authorized, granted, writtenOff, deposit } = model.channels[channel] ?? {};
+      const [due, reserved, unpaid] = [model.due(channel), model.reserved(channel), model.unpaid(channel)];
+      const amounts = { authorized, granted, writtenOff, deposit, due, reserved, unpaid };
+      expect(outcome, told).toMatchObject(amounts);
+      if (outcome.row) {
+        signatures += 1;
+        expect(hex(outcome.row), told).toBe(
+          hex(signed(model.channels[channel]?.keyIndex ?? 0, authorized ?? 0n)),
+        );
+      }
+    }
+    if (below(400) === 0) {
+      const before = hex(await ledger.stateHash());
+      await ledger.close();
+      ledger = await Ledger.open(executor, options);
+      expect(hex(await ledger.stateHash())).toBe(before);
+      restarts += 1;
+    }
+    if (model.sessions.length > 200) {
+      await ledger.close();
+      rmSync(folder, { recursive: true });
+      ledger = await Ledger.open(executor, options);
+      model = new LedgerModel({ owns, isSigned });
+      make = makeCommands(below, model);
+    }
+  }
+
+  const sessions = await ledger.sessions(0, 1000);
+  for (const [at, { bytes, pieceCount, closed, outstanding }] of model.sessions.entries()) {
+    const outstandingBytes = [...outstanding.values()].reduce((sum, size) => sum + size, 0);
+    expect(sessions[at]).toMatchObject({ bytes: Number(bytes), pieceCount, closed, outstandingBytes });
+  }
+  const budgets = await ledger.budgets(0, 100);
+  expect(budgets.length).toBe([...model.budgets.values()].filter((b) => b.limit !== undefined).length);
+  for (const { infohash, limit, spent } of budgets) {
+    expect(model.budgets.get(hex(infohash))).toEqual({ limit, spent });
+  }
+  const notes = await ledger.notes(0, 100);
+  expect(new Map(notes.map(({ space, key, value }) => [`${space} ${hex(key)}`, hex(value)]))).toEqual(
+    model.notes,
+  );
+  await ledger.close();
+
+  // The run means something only if it went everywhere.
+  const wanted: Status[] = [
+    'ok',
+    'wrong_role',
+    'duplicate',
+    'closing',
+    'closed',
+    'not_increasing',
+    'below_step',
+  ];
+  wanted.push(
+    'unknown_channel',
+    'unknown_session',
+    'unknown_piece',
+    'unverified',
+    'overflow',
+    'bad_signature',
+  );
+  wanted.push('exceeds_deposit', 'exceeds_window', 'exceeds_granted', 'exceeds_budget');
+  for (const status of wanted) expect(seen.get(status) ?? 0, `${status}, seed ${seed}`).toBeGreaterThan(0);
+  expect(seen.get('ok')).toBeGreaterThan(commandCount / 10);
+  expect(restarts).toBeGreaterThan(2);
+  expect(signatures).toBeGreaterThan(50);
+});
