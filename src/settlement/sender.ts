@@ -216,11 +216,11 @@ export class Sender {
     return this.pending.reduce((next, record) => Math.max(next, record.nonce + 1), waiting);
   }
 
-  /** The first broadcast of fresh bytes. Bytes refused here exist nowhere else, so their record can go. */
+  /** The first broadcast of fresh bytes. Bytes that a node refuses here exist nowhere else: their record goes. */
   async #broadcast(record: StoredTransaction): Promise<void> {
     const answer = await this.chain.broadcast(record.raw).catch(unlessUnreachable);
-    // Unreachable: they may have arrived all the same. Nonce too low: a receipt may tell. Following decides.
-    if (answer === undefined || answer.accepted || /nonce too low/i.test(answer.reason)) return;
+    // Unreachable: they may have arrived all the same, so following decides.
+    if (answer === undefined || answer.accepted) return;
     await this.#forget(record);
     const code = /insufficient funds/i.test(answer.reason) ? 'INSUFFICIENT_FUNDS' : 'CHAIN_REJECTED';
     throw new PieceworkError(code, `${record.purpose}: ${answer.reason}`);

@@ -91,6 +91,7 @@ describe('a node that fails', () => {
     'a lost answer': { kind: 'lose_answer' },
     'the limit of a provider': { kind: 'answer', body: { error: { code: -32005, message: 'slow down' } } },
     'no answer in it': { kind: 'answer', body: {} },
+    'the answer to another question': { kind: 'answer', body: { id: 123_456, result: '0x7' } },
   } as const;
 
   it.each(Object.entries(faults))('%s: is asked again', async (_, fault) => {

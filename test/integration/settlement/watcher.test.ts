@@ -71,7 +71,7 @@ interface Heard {
 }
 
 /** A watcher that goes through the relay and writes down what it reports. */
-async function watching(confirmations = 1, more: Partial<WatcherHandlers> = {}): Promise<Heard> {
+async function watching(confirmations = 1, more: Partial<WatcherHandlers> = {}, pollMs = 15): Promise<Heard> {
   watched = await connectTo({ ...dev.profile, confirmations }, { rpcUrls: [relay.url], retriesMax: 0 });
   const through = new Hub(watched, hub.domain.hub, await readArtifact());
   const heard: Heard = { changes: [], events: [] };
@@ -86,7 +86,7 @@ async function watching(confirmations = 1, more: Partial<WatcherHandlers> = {}):
       onReachable: () => heard.events.push('reachable'),
       ...more,
     },
-    { pollMs: 15, backoffMsMax: 60 },
+    { pollMs, backoffMsMax: 60 },
   );
   return heard;
 }
@@ -170,13 +170,24 @@ describe('a watched channel', () => {
     expect(heard.changes[1]!.facts.block).toBe(opened.block);
   });
 
-  it('is read as soon as it is watched, also when nothing happens on the chain', async () => {
-    const heard = await watching();
+  it('is read as soon as it is watched, long before the next poll and without a new block', async () => {
+    const heard = await watching(1, {}, 3_600_000);
     watcher!.start();
+    await until(() => relay.asked.at(-1) === 'eth_getBlockByNumber');
     await new Promise((go) => setTimeout(go, 50));
-    await automine(dev.rpcUrl, false);
     watcher!.watch(key());
     await until(() => heard.changes.length === 1);
+  });
+
+  it('is read again when reading failed, without a new block', async () => {
+    const heard = await watching();
+    await watcher!.poll();
+    watcher!.watch(key());
+    relay.fault = (method) => (method === 'eth_call' ? { kind: 'drop' } : undefined);
+    await expect(watcher!.poll()).rejects.toMatchObject({ code: 'CHAIN_UNREACHABLE' });
+    relay.fault = () => undefined;
+    await watcher!.poll();
+    expect(heard.changes.length).toBe(1);
   });
 });
 
