@@ -164,7 +164,10 @@ export function open(socket: Socket, remote: Remote, host: Host): Connection {
     guarded(() => wire._write(bytes, () => {}));
     if (!closed && outlet.queued() > sendQueueBytesMax + CONTROL_SLACK_BYTES) socket.pause();
   });
-  socket.on('drain', () => socket.resume());
+  socket.on('drain', () => {
+    socket.resume();
+    connected?.flush();
+  });
   socket.on('error', (error) => close('remote', error.message));
   socket.on('end', () => close('remote', ''));
   socket.on('close', () => close('remote', ''));

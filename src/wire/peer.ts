@@ -171,12 +171,16 @@ export function create(link: Link): Connected {
   let reqq = REQQ_DEFAULT;
   let client = '';
 
-  const sendRoom = (): number => Math.max(0, sendQueueBytesMax - outlet.queued());
+  const sendRoom = (): number => {
+    const room = Math.max(0, sendQueueBytesMax - outlet.queued());
+    if (room < sendQueueBytesMax / 2) wantsDrain = true;
+    return room;
+  };
   const flush = (): void => {
     queue.take(outlet.left(), (bytes, index, offset) => {
       link.guarded(() => peer.handlers.onDelivered?.(bytes, index, offset));
     });
-    if (!wantsDrain || link.closed() || sendRoom() < sendQueueBytesMax / 2) return;
+    if (!wantsDrain || link.closed() || outlet.queued() > sendQueueBytesMax / 2) return;
     wantsDrain = false;
     link.guarded(() => peer.handlers.onDrain?.());
   };
@@ -239,7 +243,6 @@ export function create(link: Link): Connected {
       outlet.send(header);
       outlet.send(bytes, flush);
       queue.add(outlet.written(), bytes.length, index, offset);
-      if (sendRoom() < sendQueueBytesMax / 2) wantsDrain = true;
     },
     rejectRequest(index, offset, length) {
       if (wire.hasFast && !link.closed()) wire.reject(index, offset, length);
