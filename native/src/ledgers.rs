@@ -66,7 +66,7 @@ pub fn ledger_open(
     guarded(|| {
         let segment_size = segment_bytes.map_or(journal::SEGMENT_SIZE, u64::from);
         let allowed = journal::SEGMENT_SIZE_MIN..=journal::SEGMENT_SIZE_MAX;
-        if !allowed.contains(&segment_size) || segment_size % 8 != 0 {
+        if !allowed.contains(&segment_size) || !segment_size.is_multiple_of(8) {
             let detail = format!("a segment of {segment_size} bytes is not allowed");
             return Err(Error::new(Code::BadArgument, detail));
         }
