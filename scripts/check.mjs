@@ -7,7 +7,11 @@ const CHECKS = [
   ['biome', process.execPath, ['node_modules/@biomejs/biome/bin/biome', 'check', '.']],
   ['types', process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.check.json']],
   ['rustfmt', 'cargo', ['fmt', '--all', '--check']],
-  ['clippy', 'cargo', ['clippy', '--release', '--locked', '--all-targets', '--quiet', '--', '-D', 'warnings']],
+  [
+    'clippy',
+    'cargo',
+    ['clippy', '--release', '--locked', '--all-targets', '--quiet', '--', '-D', 'warnings'],
+  ],
 ];
 let failed = 0;
 for (const [name, command, args] of CHECKS) {

@@ -73,7 +73,9 @@ function runStep(step, stamps, quiet) {
 function npm(args) {
   const cli = process.env.npm_execpath;
   const options = { cwd: root, encoding: 'utf8', maxBuffer: 1 << 26 };
-  return cli?.endsWith('.js') ? spawnSync(process.execPath, [cli, ...args], options) : spawnSync('npm', args, options);
+  return cli?.endsWith('.js')
+    ? spawnSync(process.execPath, [cli, ...args], options)
+    : spawnSync('npm', args, options);
 }
 
 function node(script, ...args) {
@@ -92,7 +94,8 @@ function addToFingerprint(hash, path) {
   if (!existsSync(full)) return;
   if (statSync(full).isDirectory()) {
     for (const name of readdirSync(full).sort()) {
-      if (name !== 'target' && name !== 'node_modules' && !name.endsWith('.node')) addToFingerprint(hash, `${path}/${name}`);
+      if (name !== 'target' && name !== 'node_modules' && !name.endsWith('.node'))
+        addToFingerprint(hash, `${path}/${name}`);
     }
   } else if (!GENERATED.has(path)) {
     hash.update(path).update('\0').update(readFileSync(full));
@@ -144,16 +147,24 @@ function ownerAlive(lock) {
 function requireNode() {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
   if (major > NODE_MIN[0] || (major === NODE_MIN[0] && minor >= NODE_MIN[1])) return;
-  fail(`Node ${NODE_MIN.join('.')} or newer is needed, this is ${process.versions.node}. Install it from https://nodejs.org.`);
+  fail(
+    `Node ${NODE_MIN.join('.')} or newer is needed, this is ${process.versions.node}. Install it from https://nodejs.org.`,
+  );
 }
 
 function requireRust() {
   const cargo = spawnSync('cargo', ['--version'], { encoding: 'utf8' });
-  if (cargo.status !== 0) fail('A Rust toolchain is needed to build the native addon. Install it from https://rustup.rs, then run this again.');
+  if (cargo.status !== 0)
+    fail(
+      'A Rust toolchain is needed to build the native addon. Install it from https://rustup.rs, then run this again.',
+    );
   const minor = Number(/cargo 1\.(\d+)/.exec(cargo.stdout)?.[1] ?? 0);
-  if (minor < 89) fail(`Rust 1.89 or newer is needed, this is ${cargo.stdout.trim()}. Run: rustup update stable`);
+  if (minor < 89)
+    fail(`Rust 1.89 or newer is needed, this is ${cargo.stdout.trim()}. Run: rustup update stable`);
   if (spawnSync('cc', ['--version']).status !== 0) {
-    fail('A C compiler is needed to build the native addon. On Debian or Ubuntu: apt-get install build-essential');
+    fail(
+      'A C compiler is needed to build the native addon. On Debian or Ubuntu: apt-get install build-essential',
+    );
   }
 }
 

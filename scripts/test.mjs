@@ -20,7 +20,14 @@ process.exitCode = totals.failed > 0 || totals.passed === 0 ? 1 : 0;
 
 async function rust() {
   console.log('— Rust: piecework-core');
-  const { status, output } = await run('cargo', ['test', '--release', '--locked', '-p', 'piecework-core', '--quiet']);
+  const { status, output } = await run('cargo', [
+    'test',
+    '--release',
+    '--locked',
+    '-p',
+    'piecework-core',
+    '--quiet',
+  ]);
   count(output, /test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored/g, status);
 }
 
@@ -66,7 +73,10 @@ function run(command, args) {
   return new Promise((resolve) => {
     const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
     let output = '';
-    for (const [stream, to] of [[child.stdout, process.stdout], [child.stderr, process.stderr]]) {
+    for (const [stream, to] of [
+      [child.stdout, process.stdout],
+      [child.stderr, process.stderr],
+    ]) {
       stream.on('data', (chunk) => {
         output += chunk;
         to.write(chunk);

@@ -55,6 +55,13 @@ export const pieceBytesMax = 64 * MIB;
 /** Verified or incomplete pieces held in memory by one download. */
 export const pieceBufferBytesMax = 128 * MIB;
 export const pieceTimeoutMs = 30_000;
+/** A download that gets nothing for this long ends with an error that says why. */
+export const fetchIdleMs = 120_000;
+/** The same where every seller was refused or nothing is left to spend: waiting will not help. */
+export const fetchHopelessMs = 5_000;
+export const finishTimeoutMs = 10_000;
+export const redialMs = 2_000;
+export const dialsMax = 30;
 export const metadataTimeoutMs = 30_000;
 export const openFilesMax = 256;
 

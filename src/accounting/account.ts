@@ -21,6 +21,8 @@ export interface ChannelAccount {
   writtenOff: bigint;
   /** Set once a close was requested: nothing more is granted. */
   closing: boolean;
+  /** Counts what happened to the channel, so that a grant refused meanwhile is tried again. */
+  changes: number;
   /** The 76-byte row of the head; zeros when there is none. */
   row: Uint8Array;
   readonly sessions: Set<PayeeSession>;
@@ -41,10 +43,13 @@ export interface PayeeSession {
   /** Pieces granted and not yet sent in full → their bytes. */
   readonly underWay: Map<number, { bytes: number; sinceMs: number }>;
   grantedBytes: bigint;
-  deliveredBytes: bigint;
+  deliveredBytes: number;
   vouchers: number;
   /** The head when the session began: what it earns is counted from here. */
   readonly authorizedBefore: bigint;
+  /** What was granted to the channel before the session: what of it stays unpaid was lost on the way. */
+  readonly grantedBefore: bigint;
+  resynced: boolean;
   stalled: boolean;
   choked: boolean;
   depositReported: boolean;

@@ -38,7 +38,13 @@ export function unpaidMax(credit: Credit, terms: CreditTerms, piecePrice: bigint
 }
 
 /** Credit after an accepted voucher that raised the head by `paid` and left `unpaid`. */
-export function afterVoucher(credit: Credit, terms: CreditTerms, piecePrice: bigint, paid: bigint, unpaid: bigint): Credit {
+export function afterVoucher(
+  credit: Credit,
+  terms: CreditTerms,
+  piecePrice: bigint,
+  paid: bigint,
+  unpaid: bigint,
+): Credit {
   if (unpaid > 0n && paid < piecePrice) return credit;
   const limit = max(piecePrice, min(terms.exposureMax, terms.windowMax));
   return { ...credit, window: min(limit, credit.window * 2n) };

@@ -5,7 +5,7 @@
  */
 import type { Clock } from '../clock.js';
 import { defaultAfterMs, voucherLateMs } from '../limits.js';
-import type { StatusName } from '../native/records.js';
+import type { Status } from '../native/records.js';
 import { adopt, type ChannelAccount, type PayeeSession, unpaid } from './account.js';
 import type { Book } from './book.js';
 import * as Credit from './credit.js';
@@ -32,6 +32,11 @@ export interface Granting {
   wake(account: ChannelAccount): void;
   /** Ends a session: writes off what was granted and never sent, and records what was delivered. */
   end(session: PayeeSession): Promise<void>;
+  /**
+   * The payer has shown all it signed: what older sessions were granted and stays unpaid was lost on the way.
+   * It is given up and counts like a default, so that no window is blocked and no loss is unlimited.
+   */
+  forgive(session: PayeeSession): Promise<void>;
   /** Starts the clock after which an unpaid rest without sessions counts as a default. */
   watchDefault(account: ChannelAccount, session: number, piecePrice: bigint): void;
 }
@@ -39,10 +44,21 @@ export interface Granting {
 export function createGranting(book: Book, clock: Clock, events: GrantingEvents): Granting {
   async function admit(session: PayeeSession, piece: number, bytes: number): Promise<Admission> {
     const { account } = session;
-    if (account.closing || session.link.closed || Credit.isBad(account.credit, session.terms)) return 'refuse';
+    for (;;) {
+      const { changes } = account;
+      const admission = await tryGrant(session, piece, bytes);
+      // A voucher that was booked meanwhile has woken nobody yet: the answer is out of date.
+      if (admission !== 'wait' || account.changes === changes) return admission;
+    }
+  }
+
+  async function tryGrant(session: PayeeSession, piece: number, bytes: number): Promise<Admission> {
+    const { account } = session;
+    if (account.closing || session.link.closed || Credit.isBad(account.credit, session.terms))
+      return 'refuse';
     const piecePrice = Tariff.price(session.offer.priceMiB, BigInt(bytes));
-    const exposureMax = Credit.unpaidMax(account.credit, session.terms, piecePrice);
-    const [outcome] = await book.commit([{ kind: 'grant', session: session.index, bytes, exposureMax }]);
+    const exposureLimit = Credit.unpaidMax(account.credit, session.terms, piecePrice);
+    const [outcome] = await book.commit([{ kind: 'grant', session: session.index, bytes, exposureLimit }]);
     return settleGrant(session, piece, bytes, outcome!.status, () => adopt(account, outcome!));
   }
 
@@ -50,7 +66,7 @@ export function createGranting(book: Book, clock: Clock, events: GrantingEvents)
     session: PayeeSession,
     piece: number,
     bytes: number,
-    status: StatusName,
+    status: Status,
     publish: () => void,
   ): Admission {
     if (status === 'ok') {
@@ -80,7 +96,9 @@ export function createGranting(book: Book, clock: Clock, events: GrantingEvents)
       if (!session.stalled || session.choked || session.link.closed) return;
       if (session.underWay.size > 0) return stall(session);
       session.choked = true;
-      session.cancelLate = clock.after(defaultAfterMs, () => takeDefault(session.account, session.index, session.piecePrice));
+      session.cancelLate = clock.after(defaultAfterMs, () =>
+        takeDefault(session.account, session.index, session.piecePrice),
+      );
       events.onLate(session);
     });
   }
@@ -94,6 +112,7 @@ export function createGranting(book: Book, clock: Clock, events: GrantingEvents)
   }
 
   function wake(account: ChannelAccount): void {
+    account.changes++;
     for (const session of account.sessions) {
       session.cancelLate?.();
       session.cancelLate = undefined;
@@ -114,8 +133,9 @@ export function createGranting(book: Book, clock: Clock, events: GrantingEvents)
     session.underWay.clear();
     const value = Tariff.priceStep(session.offer.priceMiB, session.grantedBytes - lost, lost);
     await giveUp(account, session.index, value);
-    const delivered = session.deliveredBytes;
-    await book.commit([{ kind: 'sessionClose', session: session.index, deliveredBytes: delivered }]);
+    await book.commit([
+      { kind: 'session_close', session: session.index, deliveredBytes: session.deliveredBytes },
+    ]);
     if (account.sessions.size === 0) watchDefault(account, session.index, session.piecePrice);
     else wake(account);
   }
@@ -124,10 +144,20 @@ export function createGranting(book: Book, clock: Clock, events: GrantingEvents)
     const owed = unpaid(account);
     const amount = value < owed ? value : owed;
     if (amount === 0n) return 0n;
-    const [outcome] = await book.commit([{ kind: 'writeOff', session, amount }]);
+    const [outcome] = await book.commit([{ kind: 'write_off', session, amount }]);
     if (outcome!.status !== 'ok') return 0n;
     adopt(account, outcome!);
     return amount;
+  }
+
+  async function forgive(session: PayeeSession): Promise<void> {
+    const { account } = session;
+    if (account.sessions.size > 1) return;
+    const stale = session.grantedBefore - account.writtenOff - account.authorized;
+    if (stale <= 0n) return;
+    const amount = await giveUp(account, session.index, stale);
+    if (amount > 0n) account.credit = Credit.afterDefault(account.credit, session.piecePrice, amount);
+    wake(account);
   }
 
   function watchDefault(account: ChannelAccount, session: number, piecePrice: bigint): void {
@@ -144,6 +174,7 @@ export function createGranting(book: Book, clock: Clock, events: GrantingEvents)
     sent: (session, piece) => void session.underWay.delete(piece),
     wake,
     end,
+    forgive,
     watchDefault,
   };
 }

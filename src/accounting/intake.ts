@@ -4,9 +4,9 @@
  * under way at a time; what arrives meanwhile forms the next one. Cost: O(batch), one screen, one verify and
  * one commit each.
  */
-import { amountOf, ROW_BYTES } from '../channels/voucher.js';
+import { amountOf } from '../channels/voucher.js';
 import { batchCommandsMax, intakeQueueMax } from '../limits.js';
-import type { Command, Outcome, StatusName } from '../native/records.js';
+import type { Command, Outcome, Status, VoucherClaim } from '../native/records.js';
 import type { Book } from './book.js';
 
 export interface Submission {
@@ -20,14 +20,12 @@ export interface Submission {
 
 /** What became of a voucher. `outcome` is there once the ledger decided. */
 export interface Verdict {
-  readonly status: StatusName | 'superseded' | 'rate_limited';
+  readonly status: Status | 'superseded' | 'rate_limited';
   readonly outcome?: Outcome;
 }
 
-/** Checks rows of voucherKey 20 ‖ payee 20 ‖ voucher row 76 for the engine's domain. */
-export type VerifyRows = (rows: Uint8Array) => Promise<readonly StatusName[]>;
-
-const VERIFY_STRIDE = 40 + ROW_BYTES;
+/** Checks signatures for the engine's domain, in a batch; one status each. */
+export type VerifyClaims = (claims: readonly VoucherClaim[]) => Promise<readonly Status[]>;
 
 interface Waiting {
   readonly submission: Submission;
@@ -41,8 +39,8 @@ export interface Intake {
   readonly waitingCount: number;
 }
 
-export function createIntake(book: Book, verify: VerifyRows): Intake {
-  let waiting = new Map<number, Waiting>();
+export function createIntake(book: Book, verify: VerifyClaims): Intake {
+  const waiting = new Map<number, Waiting>();
   let busy = false;
 
   function take(): Waiting[] {
@@ -58,7 +56,11 @@ export function createIntake(book: Book, verify: VerifyRows): Intake {
     while (waiting.size > 0) {
       const batch = take();
       try {
-        const verdicts = await judge(book, verify, batch.map((one) => one.submission));
+        const verdicts = await judge(
+          book,
+          verify,
+          batch.map((one) => one.submission),
+        );
         batch.forEach((one, index) => one.resolve(verdicts[index]!));
       } catch (reason) {
         for (const one of batch) one.reject(reason);
@@ -87,13 +89,13 @@ export function createIntake(book: Book, verify: VerifyRows): Intake {
   };
 }
 
-async function judge(book: Book, verify: VerifyRows, batch: readonly Submission[]): Promise<Verdict[]> {
+async function judge(book: Book, verify: VerifyClaims, batch: readonly Submission[]): Promise<Verdict[]> {
   const screened = book.screen(batch.map(toCommand));
   const verdicts: Verdict[] = screened.map((status) => ({ status }));
   const passed = batch.map((_, index) => index).filter((index) => screened[index] === 'ok');
   if (passed.length === 0) return verdicts;
 
-  const statuses = await verify(pack(passed.map((index) => batch[index]!)));
+  const statuses = await verify(passed.map((index) => batch[index]!));
   const signed: number[] = [];
   passed.forEach((index, at) => {
     if (statuses[at] === 'ok') signed.push(index);
@@ -111,15 +113,4 @@ async function judge(book: Book, verify: VerifyRows, batch: readonly Submission[
 
 function toCommand(one: Submission): Command {
   return { kind: 'voucher', session: one.session, row: one.row, final: one.final, verified: true };
-}
-
-function pack(submissions: readonly Submission[]): Uint8Array {
-  const rows = new Uint8Array(submissions.length * VERIFY_STRIDE);
-  submissions.forEach((one, index) => {
-    const at = index * VERIFY_STRIDE;
-    rows.set(one.voucherKey, at);
-    rows.set(one.payee, at + 20);
-    rows.set(one.row, at + 40);
-  });
-  return rows;
 }

@@ -6,13 +6,27 @@
 import type { ChannelFacts, Domain } from '../channels/channel.js';
 import type { PayLink } from '../channels/link.js';
 import type { Message, MessageType, RejectCode } from '../channels/message.js';
-import { type Accept, acceptDigest, type Delegation, type Offer, offerDigest, receiptDigest, sessionId } from '../channels/terms.js';
+import {
+  type Accept,
+  acceptDigest,
+  type Delegation,
+  type Offer,
+  offerDigest,
+  receiptDigest,
+  sessionId,
+} from '../channels/terms.js';
 import { NONE } from '../channels/voucher.js';
 import type { Clock } from '../clock.js';
-import { acceptRetriesMax, acceptRetryMs, offerLifetimeSeconds, voucherBurstMax, vouchersPerSecondMax } from '../limits.js';
-import type { StatusName } from '../native/records.js';
+import {
+  acceptRetriesMax,
+  acceptRetryMs,
+  offerLifetimeSeconds,
+  voucherBurstMax,
+  vouchersPerSecondMax,
+} from '../limits.js';
+import type { Command, Status } from '../native/records.js';
 import { sameBytes } from '../units.js';
-import { type ChannelAccount, adopt, adoptFacts, keyOf, type PayeeSession, unpaid } from './account.js';
+import { adopt, adoptFacts, type ChannelAccount, keyOf, type PayeeSession, unpaid } from './account.js';
 import type { Bans } from './bans.js';
 import type { Book } from './book.js';
 import * as Credit from './credit.js';
@@ -165,17 +179,18 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
       sessionId: sessionId(digest),
       infohash: link.infohash,
       priceMiB: offer.priceMiB,
-      minStep: offer.minStep,
+      minimumStep: offer.minStep,
       prepay: accept.prepay,
     };
-    const [outcome] = await ports.book.commit([{ kind: 'sessionOpen', ...opened }]);
-    if (outcome!.status !== 'ok') return refuse(link, 'accept', outcome!.status === 'duplicate' ? 'duplicate' : 'unavailable');
+    const [outcome] = await ports.book.commit([{ kind: 'session_open', ...opened }]);
+    if (outcome!.status !== 'ok')
+      return refuse(link, 'accept', outcome!.status === 'duplicate' ? 'duplicate' : 'unavailable');
     if (link.closed) {
-      await ports.book.commit([{ kind: 'sessionClose', session: outcome!.session, deliveredBytes: 0n }]);
+      await ports.book.commit([{ kind: 'session_close', session: outcome!.session!, deliveredBytes: 0 }]);
       return;
     }
     if (desk.session) await granting.end(desk.session);
-    desk.session = startSession(desk, account, outcome!.session, opened.sessionId);
+    desk.session = startSession(desk, account, outcome!.session!, opened.sessionId);
     desk.retries = 0;
     link.send({ type: 'state', role: 'payee', row: account.row, deposit: account.deposit });
     acknowledge(desk.session);
@@ -184,7 +199,8 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
   }
 
   function checkAccept(desk: Desk, accept: Accept): RejectCode | undefined {
-    if (!sameBytes(accept.offerDigest, desk.digest) || !sameBytes(accept.nonce, desk.offer.nonce)) return 'bad_nonce';
+    if (!sameBytes(accept.offerDigest, desk.digest) || !sameBytes(accept.nonce, desk.offer.nonce))
+      return 'bad_nonce';
     if (desk.usedNonces.includes(Buffer.from(accept.nonce).toString('hex'))) return 'duplicate';
     if (desk.offer.expiry < ports.clock.unixSeconds()) return 'expired';
     if (accept.prepay > desk.offer.prepay) return 'malformed';
@@ -205,7 +221,7 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
       refuse(desk.link, 'accept', 'channel_closing');
       return undefined;
     }
-    const [outcome] = await ports.book.commit([{ kind: 'channelPut', role: 'payee', ...facts, keyIndex: 0n }]);
+    const [outcome] = await ports.book.commit([factsCommand(facts)]);
     if (outcome!.status !== 'ok') {
       refuse(desk.link, 'accept', 'unavailable');
       return undefined;
@@ -213,7 +229,7 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
     let account = accounts.get(keyOf(voucherKey));
     if (!account) {
       const known = await ports.known(voucherKey);
-      account = makeAccount(outcome!.channel, voucherKey, desk, known);
+      account = makeAccount(outcome!.channel!, voucherKey, desk, known);
       accounts.set(keyOf(voucherKey), account);
     }
     adoptFacts(account, facts);
@@ -228,7 +244,12 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
     return undefined;
   }
 
-  function makeAccount(index: number, voucherKey: Uint8Array, desk: Desk, known: KnownChannel | undefined): ChannelAccount {
+  function makeAccount(
+    index: number,
+    voucherKey: Uint8Array,
+    desk: Desk,
+    known: KnownChannel | undefined,
+  ): ChannelAccount {
     return {
       index,
       voucherKey,
@@ -238,6 +259,7 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
       granted: known?.granted ?? 0n,
       writtenOff: known?.writtenOff ?? 0n,
       closing: false,
+      changes: 0,
       row: known?.row ?? NONE,
       sessions: new Set(),
       cancelDefault: undefined,
@@ -256,9 +278,11 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
       piecePrice: piecePriceOf(desk),
       underWay: new Map(),
       grantedBytes: 0n,
-      deliveredBytes: 0n,
+      deliveredBytes: 0,
       vouchers: 0,
       authorizedBefore: account.authorized,
+      grantedBefore: account.granted,
+      resynced: false,
       stalled: false,
       choked: false,
       depositReported: false,
@@ -293,10 +317,14 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
       final,
     });
     if (verdict.status === 'ok') credit(session, verdict, row, before);
+    if (!session.resynced && (verdict.status === 'ok' || verdict.status === 'not_increasing')) {
+      session.resynced = true;
+      await granting.forgive(session);
+    }
+    if (verdict.status === 'ok') acknowledge(session);
     else if (verdict.status !== 'superseded' && verdict.status !== 'not_increasing') {
       return refuse(link, 'voucher', toReject(verdict.status));
-    }
-    acknowledge(session);
+    } else acknowledge(session);
     if (final && verdict.status !== 'superseded') sendReceipt(session);
   }
 
@@ -308,7 +336,13 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
     account.row = row;
     session.vouchers++;
     const paid = account.authorized - before;
-    account.credit = Credit.afterVoucher(account.credit, session.terms, session.piecePrice, paid, unpaid(account));
+    account.credit = Credit.afterVoucher(
+      account.credit,
+      session.terms,
+      session.piecePrice,
+      paid,
+      unpaid(account),
+    );
     granting.wake(account);
   }
 
@@ -318,7 +352,7 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
       type: 'ack',
       authorized: account.authorized,
       granted: session.grantedBytes,
-      delivered: session.deliveredBytes,
+      delivered: BigInt(session.deliveredBytes),
       deposit: account.deposit,
       windowBytes: Tariff.bytesFor(session.offer.priceMiB, account.credit.window),
     });
@@ -337,7 +371,11 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
       payee: ports.payee,
       voucherKey: account.voucherKey,
     };
-    session.link.send({ type: 'receipt', receipt, signature: ports.sign(receiptDigest(ports.domain, receipt)) });
+    session.link.send({
+      type: 'receipt',
+      receipt,
+      signature: ports.sign(receiptDigest(ports.domain, receipt)),
+    });
   }
 
   function takeToken(desk: Desk): boolean {
@@ -423,11 +461,11 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
     },
     delivered(link, bytes) {
       const session = desks.get(link.id)?.session;
-      if (session) session.deliveredBytes += BigInt(bytes);
+      if (session) session.deliveredBytes += bytes;
     },
     async onFacts(facts) {
       const account = accounts.get(keyOf(facts.voucherKey));
-      await ports.book.commit([{ kind: 'channelPut', role: 'payee', ...facts, keyIndex: 0n }]);
+      await ports.book.commit([factsCommand(facts)]);
       if (!account) return;
       adoptFacts(account, facts);
       granting.wake(account);
@@ -436,7 +474,20 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
   };
 }
 
-function toReject(status: StatusName | Verdict['status']): RejectCode {
+function factsCommand({ voucherKey, payee, deposit, settled, closeAt, block }: ChannelFacts): Command {
+  return {
+    kind: 'channel_put',
+    role: 'payee',
+    voucherKey,
+    payee,
+    deposit,
+    settled,
+    closeAt,
+    block: Number(block),
+  };
+}
+
+function toReject(status: Status | Verdict['status']): RejectCode {
   switch (status) {
     case 'below_step':
     case 'exceeds_deposit':

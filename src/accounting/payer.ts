@@ -6,11 +6,19 @@
 import type { Domain } from '../channels/channel.js';
 import type { PayLink } from '../channels/link.js';
 import type { Ack, Message, RejectCode } from '../channels/message.js';
-import { acceptDigest, delegationDigest, type Offer, offerDigest, type Receipt, receiptDigest, sessionId } from '../channels/terms.js';
+import {
+  acceptDigest,
+  delegationDigest,
+  type Offer,
+  offerDigest,
+  type Receipt,
+  receiptDigest,
+  sessionId,
+} from '../channels/terms.js';
 import { amountOf, isNone, NONE } from '../channels/voucher.js';
 import type { Clock } from '../clock.js';
 import { offerGraceSeconds } from '../limits.js';
-import type { StatusName } from '../native/records.js';
+import type { Status } from '../native/records.js';
 import { sameBytes } from '../units.js';
 import type { Book } from './book.js';
 import * as Tariff from './tariff.js';
@@ -73,6 +81,8 @@ export interface Payer {
   received(link: PayLink, piece: number, bytes: number): Promise<void>;
   /** A reserved piece will not come from this connection. Due for every reserved piece, also after a close. */
   abandoned(link: PayLink, piece: number): Promise<void>;
+  /** Looks again at offers that no channel could be found for: money may have become free. */
+  reconsider(): void;
   /** Sends the final voucher and resolves once the payee acknowledged it, or after `timeoutMs`. */
   finish(link: PayLink, timeoutMs: number): Promise<boolean>;
 }
@@ -83,6 +93,8 @@ interface Purse {
   offer: Offer | undefined;
   digest: Uint8Array;
   head: Head | undefined;
+  /** An offer that there was no channel for. */
+  declined: { readonly offer: Offer; readonly signature: Uint8Array } | undefined;
   session: number | undefined;
   /** Pieces asked for and not yet received; a piece stays with the session that it was asked under. */
   readonly outstanding: Map<number, { readonly bytes: number; readonly session: number }>;
@@ -109,19 +121,23 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
     }
     const channel = await ports.channelFor(offer);
     if (link.closed) return;
-    if (!channel) return setStanding(purse, 'exhausted', 'budget_exhausted');
+    if (!channel) {
+      purse.declined = { offer, signature };
+      return setStanding(purse, 'exhausted', 'budget_exhausted');
+    }
+    purse.declined = undefined;
     const prepay = offer.prepay < ports.prepayMax ? offer.prepay : ports.prepayMax;
     const accept = { offerDigest: digest, nonce: offer.nonce, voucherKey: channel.voucherKey, prepay };
     const connection = { payerPeerId: link.localPeerId, payeePeerId: link.peerId, infohash: link.infohash };
     const proof = acceptDigest(ports.domain, accept, connection);
     const [outcome] = await ports.book.commit([
       {
-        kind: 'sessionOpen',
+        kind: 'session_open',
         channel: channel.index,
         sessionId: sessionId(proof),
         infohash: link.infohash,
         priceMiB: offer.priceMiB,
-        minStep: offer.minStep,
+        minimumStep: offer.minStep,
         prepay,
       },
     ]);
@@ -145,7 +161,8 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
     signature: Uint8Array,
   ): Promise<RejectCode | undefined> {
     const { domain } = ports;
-    if (offer.domain.chainId !== domain.chainId || !sameBytes(offer.domain.hub, domain.hub)) return 'wrong_escrow';
+    if (offer.domain.chainId !== domain.chainId || !sameBytes(offer.domain.hub, domain.hub))
+      return 'wrong_escrow';
     if (offer.challengePeriod !== ports.challengePeriod) return 'wrong_escrow';
     if (!sameBytes(offer.infohash, purse.link.infohash)) return 'bad_nonce';
     const now = ports.clock.unixSeconds();
@@ -171,6 +188,7 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
     }
     if (shown <= head.authorized) acknowledged(head, shown);
     if (head.authorized > head.acked) sendVoucher(purse, false);
+    else purse.link.send({ type: 'state', role: 'payer', row: head.row, deposit: 0n });
     setStanding(purse, 'ready');
   }
 
@@ -200,7 +218,12 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
       purse.head.sent = purse.head.acked;
       return payUp(purse);
     }
-    if (code === 'banned' || code === 'channel_closing' || code === 'unavailable' || code === 'exposure_too_small') {
+    if (
+      code === 'banned' ||
+      code === 'channel_closing' ||
+      code === 'unavailable' ||
+      code === 'exposure_too_small'
+    ) {
       setStanding(purse, 'refused', code);
     }
   }
@@ -280,7 +303,7 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
     const { session } = purse;
     if (session === undefined) return;
     purse.session = undefined;
-    await ports.book.commit([{ kind: 'sessionClose', session, deliveredBytes: purse.bytes }]);
+    await ports.book.commit([{ kind: 'session_close', session, deliveredBytes: Number(purse.bytes) }]);
   }
 
   /** A connection ended and with it perhaps a voucher on its way: another one of the channel sends it. */
@@ -288,7 +311,8 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
     head.sent = head.acked;
     if (head.authorized === head.acked) return;
     for (const purse of purses.values()) {
-      if (purse.head === head && purse.standing === 'ready' && !purse.link.closed) return sendVoucher(purse, false);
+      if (purse.head === head && purse.standing === 'ready' && !purse.link.closed)
+        return sendVoucher(purse, false);
     }
   }
 
@@ -305,8 +329,21 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
 
   return {
     attach(link) {
-      const fresh = { link, standing: 'waiting', offer: undefined, digest: NONE, head: undefined } as const;
-      purses.set(link.id, { ...fresh, bytes: 0n, session: undefined, outstanding: new Map(), onAcked: undefined });
+      const fresh = {
+        link,
+        standing: 'waiting',
+        offer: undefined,
+        digest: NONE,
+        head: undefined,
+        declined: undefined,
+      } as const;
+      purses.set(link.id, {
+        ...fresh,
+        bytes: 0n,
+        session: undefined,
+        outstanding: new Map(),
+        onAcked: undefined,
+      });
     },
     onMessage(link, message) {
       const purse = purses.get(link.id);
@@ -352,10 +389,19 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
       forgetIfDone(purse);
       await ports.book.commit([{ kind: 'abandon', session: asked.session, piece }]);
     },
+    reconsider() {
+      for (const purse of purses.values()) {
+        const { declined, link } = purse;
+        if (!declined || link.closed) continue;
+        purse.declined = undefined;
+        run(purse, onOffer(purse, declined.offer, declined.signature));
+      }
+    },
     finish(link, timeoutMs) {
       const purse = purses.get(link.id);
       const head = purse?.head;
-      if (!purse || !head || link.closed || isNone(head.row)) return Promise.resolve(head === undefined || head.acked >= head.authorized);
+      if (!purse || !head || link.closed || isNone(head.row))
+        return Promise.resolve(head === undefined || head.acked >= head.authorized);
       return new Promise((resolve) => {
         const cancel = ports.clock.after(timeoutMs, () => resolve(false));
         purse.onAcked = () => {
@@ -368,7 +414,7 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
   };
 }
 
-const STOPS: Partial<Record<StatusName, RejectCode>> = {
+const STOPS: Partial<Record<Status, RejectCode>> = {
   exceeds_budget: 'budget_exhausted',
   exceeds_deposit: 'deposit_exhausted',
   closing: 'channel_closing',

@@ -39,6 +39,10 @@ export interface LinkContext {
 /** The object that `wire.use` makes; also found at `wire.pw_pay`. */
 export interface PaymentExtension {
   readonly link: PayLink | undefined;
+  /** Says whose connection this is; due before the handshake arrives unless the class was made with it. */
+  bind(context: LinkContext): void;
+  /** Tells the handler that the connection ended; called by itself where the wire says so. */
+  end(): void;
   onHandshake(infohash: string, peerId: string): void;
   onExtendedHandshake(handshake: unknown): void;
   onMessage(payload: Uint8Array): void;
@@ -46,11 +50,17 @@ export interface PaymentExtension {
 
 let links = 0;
 
-/** Makes the extension class for one wire; pass it to `wire.use`. */
-export function extensionFor(handler: PayHandler, context: LinkContext): new (wire: ExtensibleWire) => PaymentExtension {
+/** Makes the extension class; pass it to `wire.use`. `context` may instead be bound to each instance. */
+export function extensionFor(
+  handler: PayHandler,
+  context?: LinkContext,
+): new (
+  wire: ExtensibleWire,
+) => PaymentExtension {
   class Extension implements PaymentExtension {
     declare readonly name: string;
     link: (PayLink & { closed: boolean }) | undefined;
+    private context = context;
     private ready = false;
     private tokens = messagesPerSecondMax;
     private refilledMs = performance.now();
@@ -61,9 +71,13 @@ export function extensionFor(handler: PayHandler, context: LinkContext): new (wi
       wire.once('finish', ended);
     }
 
+    bind(context: LinkContext): void {
+      this.context = context;
+    }
+
     onHandshake(infohash: string, peerId: string): void {
       this.guarded(() => {
-        this.link ??= this.makeLink(fromHex(infohash), fromHex(peerId));
+        if (this.context) this.link ??= this.makeLink(this.context, fromHex(infohash), fromHex(peerId));
       });
     }
 
@@ -80,20 +94,32 @@ export function extensionFor(handler: PayHandler, context: LinkContext): new (wi
         const { link } = this;
         if (!link || link.closed) return;
         const decoded = Messages.decode(payload);
-        if (!this.ready) return handler.onInvalid(link, decoded.ok ? decoded.message.type : decoded.refused, 'malformed');
+        if (!this.ready)
+          return handler.onInvalid(link, decoded.ok ? decoded.message.type : decoded.refused, 'malformed');
         if (!this.takeToken()) return link.close('too many payment messages');
         if (decoded.ok) handler.onMessage(link, decoded.message);
         else handler.onInvalid(link, decoded.refused, decoded.code);
       });
     }
 
-    private makeLink(infohash: Uint8Array, peerId: Uint8Array): PayLink & { closed: boolean } {
+    end(): void {
+      const { link } = this;
+      if (!link || link.closed) return;
+      link.closed = true;
+      if (this.ready) this.guarded(() => handler.onClosed(link));
+    }
+
+    private makeLink(
+      { address, localPeerId, close }: LinkContext,
+      infohash: Uint8Array,
+      peerId: Uint8Array,
+    ): PayLink & { closed: boolean } {
       const { wire } = this;
-      const destroy = context.close ?? (() => wire.destroy());
+      const destroy = close ?? (() => wire.destroy());
       return {
         id: ++links,
-        address: context.address,
-        localPeerId: context.localPeerId,
+        address,
+        localPeerId,
         infohash,
         peerId,
         closed: false,
@@ -116,19 +142,12 @@ export function extensionFor(handler: PayHandler, context: LinkContext): new (wi
       return this.tokens >= 0;
     }
 
-    private end(): void {
-      const { link } = this;
-      if (!link || link.closed) return;
-      link.closed = true;
-      if (this.ready) this.guarded(() => handler.onClosed(link));
-    }
-
     private guarded(work: () => void): void {
       try {
         work();
       } catch (fault) {
-        context.onFault(fault);
-        (context.close ?? (() => this.wire.destroy()))('a payment handler failed');
+        this.context?.onFault(fault);
+        (this.context?.close ?? (() => this.wire.destroy()))('a payment handler failed');
       }
     }
   }

@@ -8,7 +8,9 @@ import { fromHex, toHex } from '../../../src/units.js';
 import * as Messages from '../../../src/wire/messages.js';
 
 type Vector = Record<string, string>;
-const vectors = JSON.parse(readFileSync(new URL('../../vectors/wire.json', import.meta.url), 'utf8')) as Vector[];
+const vectors = JSON.parse(
+  readFileSync(new URL('../../vectors/wire.json', import.meta.url), 'utf8'),
+) as Vector[];
 const KINDS = ['offer', 'accept', 'voucher', 'ack', 'state', 'reject', 'receipt', 'bid'] as const;
 
 function decoded(vector: Vector, kind: string) {
@@ -32,7 +34,8 @@ describe('pw_pay messages', () => {
       const offer = decoded(vector, 'offer');
       const accept = decoded(vector, 'accept');
       const receipt = decoded(vector, 'receipt');
-      if (offer.type !== 'offer' || accept.type !== 'accept' || receipt.type !== 'receipt') throw new Error('wrong type');
+      if (offer.type !== 'offer' || accept.type !== 'accept' || receipt.type !== 'receipt')
+        throw new Error('wrong type');
       const { domain } = offer.offer;
       expect(`0x${toHex(Terms.offerDigest(offer.offer))}`).toBe(vector['offerDigest']);
       const connection = {
@@ -63,30 +66,48 @@ describe('pw_pay messages', () => {
   it('refuses every truncation and every extension of a message', () => {
     for (const kind of KINDS) {
       const bytes = fromHex(vectors[1]![kind]!);
-      for (let size = 0; size < bytes.length; size++) expect(Messages.decode(bytes.slice(0, size)).ok).toBe(false);
+      for (let size = 0; size < bytes.length; size++)
+        expect(Messages.decode(bytes.slice(0, size)).ok).toBe(false);
       expect(Messages.decode(new Uint8Array([...bytes, 0])).ok).toBe(false);
     }
   });
 
   it('names unknown versions and types', () => {
-    expect(Messages.decode(new Uint8Array([2, 1]))).toEqual({ ok: false, refused: 'unknown', code: 'unsupported_version' });
-    expect(Messages.decode(new Uint8Array([1, 99]))).toEqual({ ok: false, refused: 'unknown', code: 'unsupported_type' });
-    expect(Messages.decode(new Uint8Array(2_000))).toEqual({ ok: false, refused: 'unknown', code: 'malformed' });
+    expect(Messages.decode(new Uint8Array([2, 1]))).toEqual({
+      ok: false,
+      refused: 'unknown',
+      code: 'unsupported_version',
+    });
+    expect(Messages.decode(new Uint8Array([1, 99]))).toEqual({
+      ok: false,
+      refused: 'unknown',
+      code: 'unsupported_type',
+    });
+    expect(Messages.decode(new Uint8Array(2_000))).toEqual({
+      ok: false,
+      refused: 'unknown',
+      code: 'malformed',
+    });
   });
 
   it('never throws, and decodes only what it would encode the same', () => {
     const size = fc.oneof(fc.integer({ min: 0, max: 400 }), fc.constantFrom(346, 162, 79, 50, 91, 222, 22));
     let accepted = 0;
     fc.assert(
-      fc.property(size, fc.integer({ min: 0, max: 9 }), fc.infiniteStream(fc.integer({ min: 0, max: 255 })), (n, type, bytes) => {
-        const payload = Uint8Array.from({ length: n }, () => bytes.next().value as number);
-        if (n > 1) payload.set([1, type]);
-        const result = Messages.decode(payload);
-        if (!result.ok) return;
-        accepted++;
-        const again = Messages.decode(Messages.encode(result.message));
-        expect(again).toEqual(result);
-      }),
+      fc.property(
+        size,
+        fc.integer({ min: 0, max: 9 }),
+        fc.infiniteStream(fc.integer({ min: 0, max: 255 })),
+        (n, type, bytes) => {
+          const payload = Uint8Array.from({ length: n }, () => bytes.next().value as number);
+          if (n > 1) payload.set([1, type]);
+          const result = Messages.decode(payload);
+          if (!result.ok) return;
+          accepted++;
+          const again = Messages.decode(Messages.encode(result.message));
+          expect(again).toEqual(result);
+        },
+      ),
       { numRuns: 5_000, seed: 7 },
     );
     expect(accepted).toBeGreaterThan(20);

@@ -1,0 +1,47 @@
+/**
+ * The daemon's figures for Prometheus. Labels never carry what peers say or what changes with every peer.
+ * Amounts are shown in BTT as floating-point numbers, as that format has them: the exact ones are in the
+ * statement.
+ */
+import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import type { Operations } from '../engine/operations.js';
+import { BTT } from '../units.js';
+
+export interface Metrics {
+  readonly contentType: string;
+  render(): Promise<string>;
+}
+
+export function createMetrics(operations: Operations): Metrics {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry, prefix: 'piecework_' });
+  const gauge = (name: string, help: string, labelNames: string[] = []): Gauge =>
+    new Gauge({ name: `piecework_${name}`, help, labelNames, registers: [registry] });
+
+  const peers = gauge('peers', 'Connected peers');
+  const torrents = gauge('torrents', 'Torrents served');
+  const served = gauge('served_bytes', 'Payload bytes that left for peers since the start', ['infohash']);
+  const earned = gauge('earned_btt', 'Sum of all accepted heads');
+  const claimable = gauge('claimable_btt', 'Accepted and not yet settled');
+  const channels = gauge('channels', 'Channels known', ['role', 'phase']);
+
+  return {
+    contentType: registry.contentType,
+    async render() {
+      const [status, rows] = await Promise.all([operations.status(), operations.channels()]);
+      peers.set(status.peers);
+      torrents.set(status.torrents.length);
+      for (const torrent of status.torrents) served.set({ infohash: torrent.infohash }, torrent.bytesServed);
+      earned.set(inBtt(status.earned));
+      claimable.set(inBtt(status.claimable));
+      channels.reset();
+      for (const row of rows) channels.inc({ role: row.role, phase: row.phase });
+      return registry.metrics();
+    },
+  };
+}
+
+function inBtt(amount: string): number {
+  const wei = BigInt(amount);
+  return Number(wei / BTT) + Number(wei % BTT) / Number(BTT);
+}

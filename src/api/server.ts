@@ -1,0 +1,160 @@
+/**
+ * The daemon's HTTP interface: loopback only, a bearer token from a file, problem details (RFC 9457) for
+ * every error. It translates; what things mean is the engine's.
+ */
+import { createHash, timingSafeEqual } from 'node:crypto';
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import type { Operations } from '../engine/operations.js';
+import { ERRORS, from, PieceworkError } from '../errors.js';
+import { httpBodyBytesMax } from '../limits.js';
+import type { Metrics } from './metrics.js';
+
+export interface ApiOptions {
+  readonly operations: Operations;
+  readonly metrics: Metrics;
+  /** At least 32 random bytes as hex. */
+  readonly token: string;
+  readonly port: number;
+}
+
+export interface Api {
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+const HOST = '127.0.0.1';
+const VOUCHER_KEY = {
+  type: 'object',
+  required: ['key'],
+  properties: { key: { type: 'string', pattern: '^0x[0-9a-fA-F]{40}$' } },
+};
+const AMOUNT = { type: 'string', pattern: '^\\d{1,39}$' };
+const ADDRESS = { type: 'string', pattern: '^0x[0-9a-fA-F]{40}$' };
+/** A .torrent of the largest size in base64, and some room. */
+const TORRENT_BODY_BYTES_MAX = 16 * 1024 * 1024;
+
+/** Starts the interface. @throws PieceworkError LISTEN_FAILED. */
+export async function startApi(options: ApiOptions): Promise<Api> {
+  const app = Fastify({ bodyLimit: httpBodyBytesMax, forceCloseConnections: true, logger: false });
+  app.setErrorHandler((thrown, _request, reply) => problem(reply, thrown));
+  app.setNotFoundHandler((_request, reply) =>
+    problem(reply, new PieceworkError('NOT_FOUND', 'no such route')),
+  );
+  app.addHook('onRequest', guard(options.token));
+  addRoutes(app, options);
+  try {
+    await app.listen({ host: HOST, port: options.port });
+  } catch (thrown) {
+    throw new PieceworkError('LISTEN_FAILED', (thrown as Error).message, { cause: thrown });
+  }
+  const address = app.server.address();
+  const port = typeof address === 'object' && address !== null ? address.port : options.port;
+  return { port, close: () => app.close() };
+}
+
+/** Every route needs the token; a foreign Host or Origin means a browser was tricked (DNS rebinding). */
+function guard(token: string) {
+  const expected = createHash('sha256').update(token).digest();
+  return async (request: FastifyRequest): Promise<void> => {
+    const host = (request.headers.host ?? '').replace(/:\d+$/, '');
+    if (host !== HOST && host !== 'localhost') throw new PieceworkError('FORBIDDEN');
+    if (request.headers.origin !== undefined) throw new PieceworkError('FORBIDDEN');
+    const [scheme, given = ''] = (request.headers.authorization ?? '').split(' ');
+    const digest = createHash('sha256').update(given).digest();
+    if (scheme !== 'Bearer' || !timingSafeEqual(digest, expected)) throw new PieceworkError('UNAUTHORIZED');
+  };
+}
+
+function addRoutes(app: FastifyInstance, { operations, metrics }: ApiOptions): void {
+  const body = (required: readonly string[], properties: Record<string, unknown>) => ({
+    schema: { body: { type: 'object', required, properties, additionalProperties: false } },
+  });
+  const keyed = { schema: { params: VOUCHER_KEY } };
+  type Keyed = { Params: { key: string } };
+
+  app.get('/health', async () => ({ status: 'ok', ...(await operations.status()) }));
+  app.get('/metrics', async (_request, reply) => {
+    void reply.header('content-type', metrics.contentType);
+    return metrics.render();
+  });
+  app.get('/v1/channels', () => operations.channels());
+  app.get<Keyed>('/v1/channels/:key', keyed, ({ params }) => operations.channel(params.key));
+  app.get('/v1/statement', () => operations.statement());
+  app.post<{ Body: Parameters<Operations['open']>[0] }>(
+    '/v1/channels',
+    body(['payee', 'deposit'], { payee: ADDRESS, deposit: AMOUNT, gasMax: AMOUNT }),
+    (request) => operations.open(request.body),
+  );
+  app.post<{ Body: Parameters<Operations['topUp']>[0] }>(
+    '/v1/top-ups',
+    body(['voucherKey', 'amount'], { voucherKey: ADDRESS, amount: AMOUNT, gasMax: AMOUNT }),
+    (request) => operations.topUp(request.body),
+  );
+  app.post<{ Body: Parameters<Operations['closeChannel']>[0] }>(
+    '/v1/closes',
+    body(['voucherKey'], { voucherKey: ADDRESS, gasMax: AMOUNT }),
+    (request) => operations.closeChannel(request.body),
+  );
+  const settle = {
+    close: { type: 'boolean' },
+    force: { type: 'boolean' },
+    dryRun: { type: 'boolean' },
+    voucherKeys: { type: 'array', items: ADDRESS, maxItems: 10_000 },
+    gasMax: AMOUNT,
+  };
+  app.post<{ Body: Parameters<Operations['settle']>[0] }>('/v1/settlements', body([], settle), (request) =>
+    operations.settle(request.body),
+  );
+  app.post<{ Body: Parameters<Operations['withdraw']>[0] }>(
+    '/v1/withdrawals',
+    body([], { to: ADDRESS, gasMax: AMOUNT }),
+    (request) => operations.withdraw(request.body),
+  );
+  const large = { bodyLimit: TORRENT_BODY_BYTES_MAX };
+  app.post<{ Body: Parameters<Operations['seed']>[0] }>('/v1/seeds', large, (request) =>
+    operations.seed(request.body),
+  );
+  app.post<{ Body: Parameters<Operations['fetch']>[0] }>('/v1/fetches', large, (request, reply) =>
+    streamFetch(operations, request.body, request, reply),
+  );
+}
+
+/** One JSON value a line: events while it runs, and last the end or the problem. */
+async function streamFetch(
+  operations: Operations,
+  wanted: Parameters<Operations['fetch']>[0],
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<void> {
+  reply.hijack();
+  const out = reply.raw;
+  const stop = new AbortController();
+  request.raw.once('close', () => stop.abort());
+  out.once('close', () => stop.abort());
+  out.writeHead(200, { 'content-type': 'application/x-ndjson' });
+  const write = (value: unknown): void => {
+    if (!out.destroyed) out.write(`${JSON.stringify(value)}\n`);
+  };
+  try {
+    await operations
+      .fetch(wanted, (event) => event.event !== 'done' && write(event), stop.signal)
+      .then(write);
+  } catch (thrown) {
+    const error = from(thrown);
+    write({ event: 'error', code: error.code, detail: error.message });
+  }
+  out.end();
+}
+
+function problem(reply: FastifyReply, thrown: unknown): void {
+  const validation = (thrown as { validation?: unknown }).validation !== undefined;
+  const tooLarge = (thrown as { statusCode?: number }).statusCode === 413;
+  const bad = (thrown as { statusCode?: number }).statusCode === 400 || validation || tooLarge;
+  const error = from(thrown, bad ? 'BAD_ARGUMENT' : 'INTERNAL');
+  const status = tooLarge ? 413 : error.httpStatus;
+  const type = `urn:piecework:error:${error.code}`;
+  void reply
+    .code(status)
+    .header('content-type', 'application/problem+json')
+    .send({ type, title: ERRORS[error.code].advice, status, code: error.code, detail: error.message });
+}

@@ -1,0 +1,105 @@
+/** `piecework chain`: a local chain for trying things, deploying a hub, and what the configured chain says. */
+import type { Command } from 'commander';
+import { formatAddress } from '../channels/channel.js';
+import * as Tools from '../engine/tools.js';
+import { PieceworkError } from '../errors.js';
+import { parseAmount } from '../units.js';
+import { type CommonFlags, contextOf, interruption, unlock } from './context.js';
+import * as Output from './output.js';
+
+const CHALLENGE_PERIOD_SECONDS = 86_400;
+
+export function addChainCommands(program: Command): void {
+  const chain = program.command('chain').description('the chain that settles');
+  chain
+    .command('dev')
+    .description('run a local chain that follows BTTC’s rules, with a hub and funded accounts, until Ctrl-C')
+    .option('--challenge-period <seconds>', 'of the deployed hub', String(CHALLENGE_PERIOD_SECONDS))
+    .option('--rpc-port <port>', 'where it listens; a free one by default')
+    .action(async (_options, command: Command) => {
+      const flags = command.optsWithGlobals<CommonFlags & { challengePeriod: string; rpcPort?: string }>();
+      await runDevChain(flags);
+    });
+  chain
+    .command('deploy')
+    .description('deploy a hub with the wallet, and print its address')
+    .option(
+      '--challenge-period <seconds>',
+      'between a payer’s close request and its withdrawal',
+      String(CHALLENGE_PERIOD_SECONDS),
+    )
+    .option('--max-gas <amount>', 'the most the gas may cost')
+    .action(async (_options, command: Command) => {
+      const flags = command.optsWithGlobals<CommonFlags & { challengePeriod: string; maxGas?: string }>();
+      const context = contextOf(flags);
+      const gasMax = flags.maxGas === undefined ? context.config.buying.gasMax : parseAmount(flags.maxGas);
+      const account = await unlock(context);
+      const deployed = await Tools.deployHub(
+        context.config.chain,
+        account,
+        seconds(flags.challengePeriod),
+        gasMax,
+      );
+      if (flags.json)
+        return Output.json({
+          hub: formatAddress(deployed.hub),
+          transaction: deployed.hash,
+          gas: String(deployed.gas),
+        });
+      Output.line(`Hub ${formatAddress(deployed.hub)}`);
+      Output.line(`  transaction  ${deployed.hash}`);
+      Output.line(`  gas          ${deployed.gas} (${Output.amount(deployed.cost)})`);
+    });
+  chain
+    .command('info')
+    .description('what the node and the hub say')
+    .action(async (_options, command: Command) => {
+      const flags = command.optsWithGlobals<CommonFlags>();
+      const info = await Tools.chainInfo(contextOf(flags).config.chain);
+      if (flags.json) return Output.json(info);
+      Output.line(`${info.name}, chain ${info.chainId}, block ${info.block} (${info.time})`);
+      Output.line(`  gas price    ${info.gasPrice} wei`);
+      Output.line(`  confirmed    after ${info.confirmations} blocks`);
+      Output.line(`  hub          ${info.hub ?? 'none configured'}`);
+      if (info.challengePeriod !== undefined) Output.line(`  challenge    ${info.challengePeriod} s`);
+    });
+}
+
+async function runDevChain(
+  flags: CommonFlags & { challengePeriod: string; rpcPort?: string },
+): Promise<void> {
+  const stop = interruption();
+  const port = flags.rpcPort === undefined ? undefined : seconds(flags.rpcPort);
+  const dev = await Tools.startDevChain(port === undefined ? {} : { port });
+  try {
+    const chain = { profile: dev.profile, rpcUrls: [dev.rpcUrl], confirmations: 1, hub: undefined };
+    const deployed = await Tools.deployHub(
+      chain,
+      dev.accounts[0]!,
+      seconds(flags.challengePeriod),
+      undefined,
+    );
+    const hub = formatAddress(deployed.hub);
+    if (flags.json) {
+      Output.json({ event: 'ready', rpc: dev.rpcUrl, chainId: String(dev.profile.chainId), hub });
+    } else {
+      Output.line(`Local chain ${dev.profile.chainId} at ${dev.rpcUrl}`);
+      Output.line(`  hub          ${hub}`);
+      Output.line(`  use it with  --chain local --rpc ${dev.rpcUrl} --hub ${hub}`);
+      Output.line('  accounts     (their keys are public: never use them on another chain)');
+      for (const account of dev.accounts) Output.line(`    ${formatAddress(account.address)}`);
+      Output.line('Ctrl-C ends it.');
+    }
+    await new Promise<void>((resolve) =>
+      stop.signal.addEventListener('abort', () => resolve(), { once: true }),
+    );
+  } finally {
+    await dev.stop();
+  }
+}
+
+function seconds(text: string): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value > 0 && value < 2 ** 32) return value;
+  throw new PieceworkError('BAD_ARGUMENT', `"${text}" is not a whole number of at least 1`);
+}

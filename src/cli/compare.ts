@@ -1,0 +1,56 @@
+/** Compares downloads with their sources, byte for byte, without holding either in memory. */
+import { createReadStream, type Dirent, readdirSync, statSync } from 'node:fs';
+import { basename, join, relative } from 'node:path';
+
+/**
+ * The first file under `sources` whose copy under `folder` differs or is missing, or undefined when all are
+ * the same. A single file stands at `folder` itself; several, or a folder, beneath it.
+ */
+export async function sameFiles(
+  sources: readonly string[],
+  folder: string,
+  name: string,
+  count: number,
+): Promise<string | undefined> {
+  for (const source of sources) {
+    const single = count === 1;
+    const root = single ? folder : join(folder, basename(source));
+    if (statSync(source).isFile()) {
+      const copy = single && basename(folder) !== name ? join(folder, name) : root;
+      if (!(await sameBytes(source, copy))) return source;
+    } else {
+      for (const file of filesUnder(source)) {
+        if (!(await sameBytes(file, join(root, relative(source, file))))) return file;
+      }
+    }
+  }
+  return undefined;
+}
+
+function filesUnder(folder: string): string[] {
+  const entries = readdirSync(folder, { withFileTypes: true, recursive: true }) as Dirent[];
+  return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+}
+
+async function sameBytes(one: string, two: string): Promise<boolean> {
+  try {
+    if (statSync(one).size !== statSync(two).size) return false;
+  } catch {
+    return false;
+  }
+  const options = { highWaterMark: 1 << 20 };
+  const other = createReadStream(two, options)[Symbol.asyncIterator]();
+  let rest: Buffer = Buffer.alloc(0);
+  for await (const chunk of createReadStream(one, options)) {
+    let part = chunk as Buffer;
+    while (part.length > 0) {
+      if (rest.length === 0) rest = ((await other.next()).value as Buffer | undefined) ?? Buffer.alloc(0);
+      if (rest.length === 0) return false;
+      const size = Math.min(part.length, rest.length);
+      if (part.compare(rest, 0, size, 0, size) !== 0) return false;
+      part = part.subarray(size);
+      rest = rest.subarray(size);
+    }
+  }
+  return true;
+}

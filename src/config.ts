@@ -1,0 +1,211 @@
+/**
+ * Where settings come from and what they are: command-line flags, then environment, then `config.json` in the
+ * data folder, then defaults. Validated once, here. Keys and passwords are never settings.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { type Address, parseAddress } from './channels/channel.js';
+import { PieceworkError } from './errors.js';
+import * as Profile from './settlement/profile.js';
+import { MIB, parseAmount, parsePrice, parseSize } from './units.js';
+
+export interface Config {
+  readonly dataDir: string;
+  readonly chain: ChainConfig;
+  readonly selling: SellingConfig;
+  readonly buying: BuyingConfig;
+  readonly daemon: DaemonConfig;
+}
+
+export interface ChainConfig {
+  readonly profile: Profile.Profile;
+  readonly rpcUrls: readonly string[];
+  readonly confirmations: number;
+  readonly hub: Address | undefined;
+}
+
+/** What a payee asks and risks. Amounts in base units. */
+export interface SellingConfig {
+  readonly priceMiB: bigint;
+  readonly exposureMax: bigint;
+  readonly windowBytes: number;
+  readonly minStep: bigint;
+  readonly prepay: bigint;
+  /** Unpaid peers served at a time; 0 serves paying peers only. */
+  readonly freeSlots: number;
+}
+
+export interface BuyingConfig {
+  readonly priceMiBMax: bigint;
+  /** The most that gas for opening and topping up may cost, in base units. */
+  readonly gasMax: bigint;
+  readonly prepayMax: bigint;
+}
+
+export interface DaemonConfig {
+  readonly host: string;
+  readonly port: number;
+  readonly apiPort: number;
+  readonly logLevel: string;
+  readonly threads: number;
+}
+
+/** Settings as people write them; every one is optional. Names are those of `config.json`. */
+export interface Settings {
+  readonly dataDir?: string;
+  readonly chain?: string;
+  readonly rpc?: readonly string[] | string;
+  readonly confirmations?: number | string;
+  readonly hub?: string;
+  readonly price?: string;
+  readonly exposure?: string;
+  readonly window?: string;
+  readonly step?: string;
+  readonly prepay?: string;
+  readonly freeSlots?: number | string;
+  readonly maxPrice?: string;
+  readonly maxGas?: string;
+  readonly maxPrepay?: string;
+  readonly host?: string;
+  readonly port?: number | string;
+  readonly apiPort?: number | string;
+  readonly logLevel?: string;
+  readonly threads?: number | string;
+}
+
+const DEFAULTS = {
+  chain: 'bttc',
+  price: '0.5BTT/GiB',
+  exposure: '1BTT',
+  window: '64MiB',
+  step: '0wei',
+  prepay: '0wei',
+  freeSlots: 0,
+  maxPrice: '0.5BTT/GiB',
+  maxGas: '300BTT',
+  maxPrepay: '0wei',
+  host: '0.0.0.0',
+  port: 6881,
+  apiPort: 0,
+  logLevel: 'info',
+  threads: 2,
+} as const satisfies Settings;
+
+const NAMES = new Set<string>([...Object.keys(DEFAULTS), 'dataDir', 'rpc', 'confirmations', 'hub']);
+const LOG_LEVELS = ['silent', 'error', 'warn', 'info', 'debug', 'trace'];
+
+/** Merges flags over environment over file over defaults and validates the result. */
+export function load(flags: Settings = {}, environment: NodeJS.ProcessEnv = process.env): Config {
+  const fromEnvironment = readEnvironment(environment);
+  const dataDir = resolve(flags.dataDir ?? fromEnvironment.dataDir ?? join(homedir(), '.piecework'));
+  const settings: Settings = {
+    ...DEFAULTS,
+    ...readFile(join(dataDir, 'config.json')),
+    ...fromEnvironment,
+    ...defined(flags),
+  };
+  return {
+    dataDir,
+    chain: chainOf(settings),
+    selling: {
+      priceMiB: parsePrice(settings.price!),
+      exposureMax: positive('exposure', parseAmount(settings.exposure!)),
+      windowBytes: whole('window', parseSize(settings.window!), 16_384, 1024 * MIB),
+      minStep: parseAmount(settings.step!),
+      prepay: parseAmount(settings.prepay!),
+      freeSlots: whole('freeSlots', settings.freeSlots!, 0, 1_000),
+    },
+    buying: {
+      priceMiBMax: parsePrice(settings.maxPrice!),
+      gasMax: parseAmount(settings.maxGas!),
+      prepayMax: parseAmount(settings.maxPrepay!),
+    },
+    daemon: {
+      host: settings.host!,
+      port: whole('port', settings.port!, 0, 65_535),
+      apiPort: whole('apiPort', settings.apiPort!, 0, 65_535),
+      logLevel: oneOf('logLevel', settings.logLevel!, LOG_LEVELS),
+      threads: whole('threads', settings.threads!, 1, 64),
+    },
+  };
+}
+
+function chainOf(settings: Settings): ChainConfig {
+  const profile = Profile.named(settings.chain!);
+  const rpc = typeof settings.rpc === 'string' ? settings.rpc.split(',') : settings.rpc;
+  const rpcUrls = (rpc ?? profile.rpcUrls).map((url) => httpUrl(url.trim()));
+  const confirmations = settings.confirmations ?? profile.confirmations;
+  return {
+    profile,
+    rpcUrls,
+    confirmations: whole('confirmations', confirmations, 1, 10_000),
+    hub: settings.hub === undefined ? profile.hub : parseAddress(settings.hub),
+  };
+}
+
+function readFile(path: string): Settings {
+  if (!existsSync(path)) return {};
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(readFileSync(path, 'utf8'));
+  } catch (thrown) {
+    throw new PieceworkError('BAD_CONFIG', `${path} is not JSON: ${(thrown as Error).message}`, {
+      cause: thrown,
+    });
+  }
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
+    throw new PieceworkError('BAD_CONFIG', `${path} must hold one object`);
+  }
+  for (const name of Object.keys(parsed)) {
+    if (!NAMES.has(name)) throw new PieceworkError('BAD_CONFIG', `${path}: there is no setting "${name}"`);
+  }
+  return parsed as Settings;
+}
+
+/** PIECEWORK_DATA and PIECEWORK_<SETTING_NAME>. */
+function readEnvironment(environment: NodeJS.ProcessEnv): Settings {
+  const settings: Record<string, string> = {};
+  for (const name of NAMES) {
+    const variable = `PIECEWORK_${name === 'dataDir' ? 'DATA' : name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
+    const value = environment[variable];
+    if (value !== undefined && value !== '') settings[name] = value;
+  }
+  return settings;
+}
+
+function defined(settings: Settings): Settings {
+  return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
+}
+
+function whole(name: string, value: number | string, least: number, most: number): number {
+  const number = typeof value === 'string' ? Number(value) : value;
+  if (Number.isInteger(number) && number >= least && number <= most) return number;
+  throw new PieceworkError(
+    'BAD_CONFIG',
+    `${name} must be a whole number from ${least} to ${most}, not "${value}"`,
+  );
+}
+
+function positive(name: string, amount: bigint): bigint {
+  if (amount > 0n) return amount;
+  throw new PieceworkError('BAD_CONFIG', `${name} must be more than nothing`);
+}
+
+function oneOf(name: string, value: string, choices: readonly string[]): string {
+  if (choices.includes(value)) return value;
+  throw new PieceworkError('BAD_CONFIG', `${name} must be one of ${choices.join(', ')}, not "${value}"`);
+}
+
+function httpUrl(text: string): string {
+  try {
+    const url = new URL(text);
+    if (url.protocol === 'http:' || url.protocol === 'https:') return url.href;
+  } catch {
+    // Told below, with the text that is wrong.
+  }
+  throw new PieceworkError(
+    'BAD_CONFIG',
+    `"${text}" is not the address of a node; write it like http://127.0.0.1:8545`,
+  );
+}

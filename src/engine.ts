@@ -1,0 +1,288 @@
+/**
+ * The engine: the composition root. It alone knows all rooms; it opens them in order, joins them, and closes
+ * them in the opposite order. Several engines may live in one process, each with its own data folder.
+ */
+import { randomBytes as systemRandom } from 'node:crypto';
+import { join } from 'node:path';
+import { parseAddress } from './channels/channel.js';
+import { type Clock, systemClock } from './clock.js';
+import type { Config } from './config.js';
+import { type ChainSide, openChainSide, type ReadyChain } from './engine/chain-side.js';
+import { openDelegate } from './engine/delegating.js';
+import { runDownload } from './engine/downloading.js';
+import type * as Ops from './engine/operations.js';
+import { seedTorrent } from './engine/seeding.js';
+import { type Selling, startSelling } from './engine/selling.js';
+import { createSettling, type Settling } from './engine/settling.js';
+import * as Views from './engine/views.js';
+import { from, PieceworkError } from './errors.js';
+import { Ledger } from './ledger/ledger.js';
+import { openSecret } from './ledger/secrets.js';
+import * as Executors from './native/executor.js';
+import type { Account } from './settlement/account.js';
+import * as Sessions from './wire/session.js';
+
+export interface EngineOptions {
+  readonly config: Config;
+  /** The wallet; needed to open, settle, close and withdraw, and once to delegate to this box. */
+  readonly account?: Account;
+  /** Sell what is seeded. */
+  readonly sell?: boolean;
+  /** Pay for what is fetched with a budget. */
+  readonly buy?: boolean;
+  /** Accept connections on the configured address. */
+  readonly listen?: boolean;
+  /** `inline` does all native work on the calling thread: for tests. */
+  readonly executor?: 'pool' | 'inline';
+  readonly clock?: Clock;
+  readonly randomBytes?: (size: number) => Uint8Array;
+  readonly onEvent?: (event: EngineEvent) => void;
+}
+
+export interface EngineEvent {
+  readonly level: 'info' | 'warn' | 'error';
+  readonly text: string;
+}
+
+/** Opens an engine. @throws PieceworkError BAD_CONFIG without a hub, LEDGER_*, JOURNAL_CORRUPT, CHAIN_*, HUB_*. */
+export async function createEngine(options: EngineOptions): Promise<Engine> {
+  const { config } = options;
+  const { hub, profile } = config.chain;
+  if (!hub) {
+    throw new PieceworkError('BAD_CONFIG', `no hub is known for chain ${profile.name}; name one with --hub`);
+  }
+  const random = options.randomBytes ?? ((size) => new Uint8Array(systemRandom(size)));
+  const seed = openSecret(join(config.dataDir, 'voucher.seed'), random);
+  const make = options.executor === 'inline' ? Executors.inline : Executors.pool;
+  const executor = make({ threads: config.daemon.threads });
+  try {
+    const place = { dataDir: config.dataDir, chainId: profile.chainId, hub, seed };
+    const ledger = await Ledger.open(executor, place);
+    const engine = new Engine(options, random, executor, ledger);
+    try {
+      await engine.start();
+      return engine;
+    } catch (thrown) {
+      await engine.close();
+      throw thrown;
+    }
+  } catch (thrown) {
+    await executor.close();
+    throw thrown;
+  }
+}
+
+export class Engine implements Ops.Operations {
+  readonly config: Config;
+  /** Rejects when something failed that serving cannot go on without: the ledger, or the native module. */
+  readonly failed: Promise<never>;
+  readonly #options: EngineOptions;
+  readonly #random: (size: number) => Uint8Array;
+  readonly #executor: Executors.Executor;
+  readonly #ledger: Ledger;
+  readonly #clock: Clock;
+  readonly #side: ChainSide;
+  readonly #settling: Settling;
+  readonly #session: Sessions.Session;
+  #selling: Selling | undefined;
+  #port: number | undefined;
+  #fail: (reason: unknown) => void = () => {};
+  #closing: Promise<void> | undefined;
+  readonly #fetches = new Set<AbortController>();
+  readonly #running = new Set<Promise<unknown>>();
+
+  /** Use `createEngine`. */
+  constructor(
+    options: EngineOptions,
+    random: (size: number) => Uint8Array,
+    executor: Executors.Executor,
+    ledger: Ledger,
+  ) {
+    this.config = options.config;
+    this.#options = options;
+    this.#random = random;
+    this.#executor = executor;
+    this.#ledger = ledger;
+    this.#clock = options.clock ?? systemClock;
+    this.failed = new Promise((_, reject) => {
+      this.#fail = (reason) => {
+        const error = from(reason);
+        this.#event('error', error.message);
+        reject(error);
+      };
+    });
+    this.failed.catch(() => undefined);
+    const { chain, buying } = options.config;
+    this.#side = openChainSide(chain, chain.hub!, options.account, ledger);
+    this.#settling = createSettling({
+      side: this.#side,
+      ledger,
+      clock: this.#clock,
+      gasMax: buying.gasMax,
+      onFacts: async (facts) => this.#selling?.onFacts(facts),
+    });
+    this.#session = Sessions.open({ clock: this.#clock, peerId: Sessions.makePeerId(random) });
+  }
+
+  /** Opens what the options ask for. */
+  async start(): Promise<void> {
+    if (this.#options.sell) this.#selling = await this.#openSelling(await this.#side.ready());
+    if (!this.#options.listen) return;
+    const { host, port } = this.config.daemon;
+    this.#port = (await this.#session.listen({ host, port })).port;
+  }
+
+  #openSelling(chain: ReadyChain): Promise<Selling> {
+    const { config } = this;
+    const clock = this.#clock;
+    const delegate = openDelegate(
+      config.dataDir,
+      this.#side.domain,
+      this.#options.account,
+      clock,
+      this.#random,
+    );
+    return startSelling({
+      config: config.selling,
+      chain,
+      delegate,
+      ledger: this.#ledger,
+      executor: this.#executor,
+      session: this.#session,
+      clock,
+      randomBytes: this.#random,
+      onFailure: this.#fail,
+      onWarning: (text) => this.#event('warn', text),
+    });
+  }
+
+  /** Port on which peers are accepted, when listening. */
+  get port(): number | undefined {
+    return this.#port;
+  }
+
+  async status(): Promise<Ops.StatusView> {
+    const summary = await this.#ledger.summary();
+    const channels = await this.#ledger.channels();
+    const statement = Views.statementView(this.#side.domain, channels, [], this.#clock.unixSeconds());
+    const { account } = this.#options;
+    return {
+      version: '0.1.0',
+      chainId: statement.chainId,
+      hub: statement.hub,
+      address: account && Views.addressView(account.address),
+      payee: this.#selling && Views.addressView(this.#selling.payeeAddress),
+      port: this.#port,
+      peers: this.#session.peers().length,
+      torrents: (this.#selling?.torrents ?? []).map(({ metainfo, bytesServed }) => ({
+        infohash: metainfo.infohashHex,
+        name: metainfo.name,
+        peers: this.#session.peers(metainfo.infohashHex).length,
+        bytesServed,
+      })),
+      earned: String(summary.payeeAuthorized),
+      claimable: statement.totals.claimable,
+    };
+  }
+
+  async channels(): Promise<readonly Ops.ChannelView[]> {
+    return (await this.statement()).channels;
+  }
+
+  async channel(voucherKey: string): Promise<Ops.ChannelView> {
+    const wanted = Views.addressView(parseAddress(voucherKey));
+    const found = (await this.channels()).find((channel) => channel.voucherKey === wanted);
+    if (!found) throw new PieceworkError('NOT_FOUND', `no channel with voucher key ${voucherKey}`);
+    return found;
+  }
+
+  async statement(): Promise<Ops.StatementView> {
+    const [channels, sessions] = await Promise.all([this.#ledger.channels(), this.#ledger.sessions()]);
+    return Views.statementView(this.#side.domain, channels, sessions, this.#clock.unixSeconds());
+  }
+
+  open(request: Ops.OpenRequest) {
+    return this.#run(this.#settling.open(request));
+  }
+
+  topUp(request: Ops.TopUpRequest) {
+    return this.#run(this.#settling.topUp(request));
+  }
+
+  closeChannel(request: Ops.ChannelRequest) {
+    return this.#run(this.#settling.close(request));
+  }
+
+  settle(request: Ops.SettleRequest): Promise<Ops.SettleReport> {
+    return this.#run(this.#settling.settle(request));
+  }
+
+  withdraw(request: Ops.WithdrawRequest): Promise<Ops.WithdrawReport> {
+    return this.#run(this.#settling.withdraw(request));
+  }
+
+  seed(request: Ops.SeedRequest): Promise<Ops.SeedView> {
+    if (!this.#selling) throw new PieceworkError('BAD_CONFIG', 'this engine does not sell');
+    return this.#run(seedTorrent(request, this.#selling, this.#executor, this.#port ?? 0));
+  }
+
+  async fetch(
+    request: Ops.FetchRequest,
+    onEvent: (event: Ops.FetchEvent) => void = () => {},
+    signal?: AbortSignal,
+  ): Promise<Ops.FetchEnd> {
+    const stop = new AbortController();
+    const abort = (): void => stop.abort();
+    if (signal?.aborted) abort();
+    signal?.addEventListener('abort', abort, { once: true });
+    this.#fetches.add(stop);
+    try {
+      return await this.#run(
+        runDownload(request, {
+          ledger: this.#ledger,
+          executor: this.#executor,
+          settling: this.#settling,
+          side: this.#side,
+          session: this.#session,
+          clock: this.#clock,
+          config: this.config,
+          port: this.#port ?? 0,
+          onEvent,
+          signal: stop.signal,
+        }),
+      );
+    } finally {
+      signal?.removeEventListener('abort', abort);
+      this.#fetches.delete(stop);
+    }
+  }
+
+  /** Ends everything that runs, settles the books of open sessions, and releases the data folder. */
+  close(): Promise<void> {
+    this.#closing ??= this.#shutDown();
+    return this.#closing;
+  }
+
+  async #shutDown(): Promise<void> {
+    for (const fetch of this.#fetches) fetch.abort();
+    await Promise.allSettled(this.#running);
+    await this.#selling?.close();
+    await this.#session.close();
+    await this.#side.close();
+    await this.#ledger
+      .close()
+      .catch((thrown) => this.#event('error', `closing the ledger: ${from(thrown).message}`));
+    await this.#executor.close();
+  }
+
+  #run<Result>(work: Promise<Result>): Promise<Result> {
+    this.#running.add(work);
+    const done = (): void => void this.#running.delete(work);
+    work.then(done, done);
+    return work;
+  }
+
+  #event(level: EngineEvent['level'], text: string): void {
+    this.#options.onEvent?.({ level, text });
+  }
+}

@@ -1,0 +1,203 @@
+/**
+ * Paying for one torrent: which channel pays whom, what is still to be spent, and what older runs left to be
+ * settled. The payer decides about vouchers, the fetcher about pieces; this joins them to the chain.
+ */
+import { createPayer, type Payer, type PayerEvents, type PayingChannel } from '../accounting/payer.js';
+import * as Tariff from '../accounting/tariff.js';
+import { type Domain, formatAddress } from '../channels/channel.js';
+import * as Lifecycle from '../channels/lifecycle.js';
+import type { Offer } from '../channels/terms.js';
+import type { Clock } from '../clock.js';
+import type { Ledger } from '../ledger/ledger.js';
+import type { Executor } from '../native/executor.js';
+import type { ChannelRecord, Command } from '../native/records.js';
+import { sameBytes, toHex } from '../units.js';
+import type { FetchEvent } from './operations.js';
+import { recoverWith } from './selling.js';
+import type { Funded, Settling } from './settling.js';
+
+export interface BuyingOptions {
+  readonly ledger: Ledger;
+  readonly executor: Executor;
+  readonly settling: Settling;
+  readonly domain: Domain;
+  readonly challengePeriod: number;
+  readonly clock: Clock;
+  readonly infohash: Uint8Array;
+  readonly budget: bigint;
+  readonly priceMiBMax: bigint;
+  readonly gasMax: bigint;
+  readonly prepayMax: bigint;
+  /** Whether channels can be opened: a wallet is unlocked. */
+  readonly mayOpen: boolean;
+  /** Bytes of the torrent that are still to be fetched. */
+  readonly bytesLeft: () => number;
+  readonly onEvent: (event: FetchEvent) => void;
+  readonly events: PayerEvents;
+}
+
+export interface Buying {
+  readonly payer: Payer;
+  /** What was signed for this torrent, all runs. */
+  spent(): Promise<bigint>;
+  /** Bought so far: pieces, bytes and their price, all runs. */
+  bought(): Promise<{
+    readonly pieces: number;
+    readonly bytes: number;
+    readonly owed: bigint;
+    readonly vouchers: number;
+  }>;
+}
+
+/** Rounding of each session's price costs at most one base unit; this covers any number of reconnects. */
+const ROUNDING_RESERVE = 1_000n;
+
+export async function startBuying(options: BuyingOptions): Promise<Buying> {
+  const { ledger, settling, infohash } = options;
+  await ledger.commit([{ kind: 'budget', infohash, limit: options.budget }]);
+  const keyIndexes = new Map<string, number>();
+  const inUse = new Map<string, bigint>();
+  let gasLeft = options.gasMax;
+  let choosing: Promise<unknown> = Promise.resolve();
+
+  /** One choice at a time, so that two sellers do not both get the same money. */
+  function channelFor(offer: Offer): Promise<PayingChannel | undefined> {
+    const choice = choosing.then(() => choose(offer));
+    choosing = choice.catch(() => undefined);
+    return choice;
+  }
+
+  async function choose(offer: Offer): Promise<PayingChannel | undefined> {
+    const budget = await ledger.budget(infohash);
+    const free = options.budget - (budget?.spent ?? 0n) - (budget?.reserved ?? 0n);
+    const wanted = Tariff.price(offer.priceMiB, BigInt(options.bytesLeft())) + ROUNDING_RESERVE;
+    const need = wanted < free ? wanted : free;
+    const own = (await ledger.channels()).filter(
+      (channel) => channel.role === 'payer' && sameBytes(channel.payee, offer.payee),
+    );
+    const open = (await settling.refresh(own)).filter((channel) => Lifecycle.phase(channel, 0n) === 'open');
+    const best = open.sort((a, b) => (left(a) < left(b) ? 1 : -1))[0];
+    if (need <= 0n) return undefined;
+    if (best && left(best) >= need) return use(best, false);
+    const promised = [...inUse].reduce(
+      (sum, [payee, amount]) => (payee === toHex(offer.payee) ? sum : sum + amount),
+      0n,
+    );
+    const missing = need - promised - (best ? left(best) : 0n);
+    const funded = options.mayOpen && missing > 0n ? await fund(offer, best, missing) : undefined;
+    if (funded) return use(funded.channel, true, funded);
+    return best && left(best) > 0n ? use(best, false) : undefined;
+  }
+
+  async function fund(
+    offer: Offer,
+    best: ChannelRecord | undefined,
+    missing: bigint,
+  ): Promise<Funded | undefined> {
+    const onGas = (purpose: string, feeMax: bigint, ceiling: bigint): void =>
+      options.onEvent({ event: 'gas', purpose, feeMax: String(feeMax), ceiling: String(ceiling) });
+    try {
+      const funded = best
+        ? await settling.topUpChannel(best, missing, gasLeft, onGas)
+        : await settling.openChannel(offer.payee, missing, gasLeft, onGas);
+      gasLeft -= funded.fee;
+      return funded;
+    } catch (thrown) {
+      const error = thrown as Error;
+      // An open channel with less in it is still worth using; without one the reason is the caller's.
+      if (!best || left(best) === 0n) throw thrown;
+      options.onEvent({ event: 'warning', text: `the channel was not topped up: ${error.message}` });
+      return undefined;
+    }
+  }
+
+  function use(channel: ChannelRecord, opened: boolean, funded?: Funded): PayingChannel {
+    keyIndexes.set(toHex(channel.voucherKey), channel.keyIndex);
+    inUse.set(toHex(channel.payee), left(channel));
+    options.onEvent({
+      event: 'channel',
+      voucherKey: formatAddress(channel.voucherKey),
+      payee: formatAddress(channel.payee),
+      deposit: String(channel.deposit),
+      opened,
+      ...(funded ? { transaction: funded.transaction } : {}),
+    });
+    const { index, voucherKey, authorized, row } = channel;
+    return { index, voucherKey, authorized, row };
+  }
+
+  const payer = createPayer(
+    {
+      clock: options.clock,
+      domain: options.domain,
+      challengePeriod: options.challengePeriod,
+      book: ledger,
+      priceMiBMax: () => options.priceMiBMax,
+      prepayMax: options.prepayMax,
+      recover: recoverWith(options.executor),
+      signAs: (voucherKey, digest) => ledger.signAs(keyIndexes.get(toHex(voucherKey))!, digest),
+      channelFor,
+    },
+    {
+      ...options.events,
+      onStanding(link, standing, code) {
+        if (link.closed) {
+          const offer = payer.offerOf(link);
+          if (offer) inUse.delete(toHex(offer.payee));
+        }
+        options.events.onStanding(link, standing, code);
+      },
+    },
+  );
+
+  const ownSessions = async () => {
+    const channels = await ledger.channels();
+    const sessions = await ledger.sessions();
+    return sessions.filter(
+      (session) => sameBytes(session.infohash, infohash) && channels[session.channel]?.role === 'payer',
+    );
+  };
+  return {
+    payer,
+    spent: async () => (await ledger.budget(infohash))?.spent ?? 0n,
+    async bought() {
+      const sessions = await ownSessions();
+      const channels = await ledger.channels();
+      const used = new Set(sessions.map((session) => session.channel));
+      return {
+        pieces: sessions.reduce((sum, session) => sum + session.pieceCount, 0),
+        bytes: sessions.reduce((sum, session) => sum + session.bytes, 0),
+        owed: sessions.reduce((sum, session) => sum + session.owed, 0n),
+        vouchers: channels.reduce(
+          (sum, channel) => sum + (used.has(channel.index) ? channel.voucherCount : 0),
+          0,
+        ),
+      };
+    },
+  };
+}
+
+/** What a channel can still pay. */
+function left(channel: ChannelRecord): bigint {
+  const taken = (channel.due > channel.authorized ? channel.due : channel.authorized) + channel.reserved;
+  return channel.deposit > taken ? channel.deposit - taken : 0n;
+}
+
+/**
+ * Settles what a crash left open for a torrent: a piece that is there and names its seller is paid, one that
+ * is not there is given up; sessions that were open are over.
+ */
+export async function settleLeftovers(
+  ledger: Ledger,
+  infohash: Uint8Array,
+  has: (piece: number) => boolean,
+): Promise<void> {
+  const commands: Command[] = (await ledger.outstanding(infohash)).map(({ session, piece, bytes }) =>
+    has(piece) ? { kind: 'pay', session, piece, bytes, advance: 0n } : { kind: 'abandon', session, piece },
+  );
+  for (const session of await ledger.sessions()) {
+    if (session.closed || !sameBytes(session.infohash, infohash)) continue;
+    commands.push({ kind: 'session_close', session: session.index, deliveredBytes: session.bytes });
+  }
+  await ledger.commit(commands);
+}

@@ -1,0 +1,136 @@
+/**
+ * The engine's way to the chain: one connection, one verified hub, one sender per account, opened when first
+ * needed. Signed transactions rest in the ledger until their end is known.
+ */
+import {
+  type Address,
+  type ChannelFacts,
+  type ChannelKey,
+  type Domain,
+  formatAddress,
+} from '../channels/channel.js';
+import type { ChainConfig } from '../config.js';
+import { PieceworkError } from '../errors.js';
+import type { Ledger } from '../ledger/ledger.js';
+import type { Account } from '../settlement/account.js';
+import * as Chains from '../settlement/chain.js';
+import type { EscrowBackend, EscrowTerms } from '../settlement/escrow.js';
+import type { Confirmed } from '../settlement/follow.js';
+import { Hub } from '../settlement/hub.js';
+import * as HubCode from '../settlement/hub-code.js';
+import * as Senders from '../settlement/sender.js';
+import type { Call, Quote, StoredTransaction, TransactionStore } from '../settlement/transaction.js';
+import { fromHex } from '../units.js';
+import type { TransactionView } from './operations.js';
+
+export interface ChainSide {
+  readonly domain: Domain;
+  readonly account: Account | undefined;
+  /** Connects, checks chain and hub. @throws PieceworkError CHAIN_*, HUB_*. */
+  ready(): Promise<ReadyChain>;
+  close(): Promise<void>;
+}
+
+export interface ReadyChain {
+  readonly chain: Chains.Chain;
+  readonly escrow: EscrowBackend;
+  readonly terms: EscrowTerms;
+  readFacts(keys: readonly ChannelKey[]): Promise<readonly ChannelFacts[]>;
+  /** @throws PieceworkError WALLET_MISSING without an account. */
+  quote(call: Call): Promise<Quote>;
+  /** Sends and waits; `gasMax` is the most the gas may cost. */
+  send(call: Call, gasMax: bigint | undefined, onSigned?: (quote: Quote) => void): Promise<Confirmed>;
+}
+
+const TRANSACTION_SPACE = 1;
+
+export function openChainSide(
+  config: ChainConfig,
+  hub: Address,
+  account: Account | undefined,
+  ledger: Ledger,
+): ChainSide {
+  let opening: Promise<ReadyChain> | undefined;
+  let chain: Chains.Chain | undefined;
+  let sender: Senders.Sender | undefined;
+  const profile = { ...config.profile, rpcUrls: config.rpcUrls, confirmations: config.confirmations };
+
+  async function open(): Promise<ReadyChain> {
+    chain = await Chains.connect(profile);
+    const escrow = new Hub(chain, hub, await HubCode.readArtifact());
+    const terms = await escrow.verify();
+    if (account) {
+      sender = await Senders.open(chain, account, transactionStore(ledger), {
+        explain: (data) => escrow.explain(data),
+      });
+      await sender.resume();
+    }
+    return readyChain(chain, escrow, terms, () => sender);
+  }
+
+  return {
+    domain: { chainId: profile.chainId, hub },
+    account,
+    ready() {
+      opening ??= open().catch((thrown) => {
+        opening = undefined;
+        chain?.close();
+        throw thrown;
+      });
+      return opening;
+    },
+    async close() {
+      await opening?.catch(() => undefined);
+      await sender?.close();
+      chain?.close();
+    },
+  };
+}
+
+function readyChain(
+  chain: Chains.Chain,
+  escrow: EscrowBackend,
+  terms: EscrowTerms,
+  senderOf: () => Senders.Sender | undefined,
+): ReadyChain {
+  const needSender = (): Senders.Sender => {
+    const sender = senderOf();
+    if (!sender) throw new PieceworkError('WALLET_MISSING', 'this needs a wallet: it sends a transaction');
+    return sender;
+  };
+  return {
+    chain,
+    escrow,
+    terms,
+    readFacts: (keys) => escrow.readChannels(keys),
+    quote: async (call) => needSender().quote(call),
+    send: async (call, gasMax, onSigned) =>
+      needSender().send(call, {
+        ...(gasMax === undefined ? {} : { gasCeiling: gasMax }),
+        progress: (step) => step.step === 'signed' && onSigned?.(step.quote),
+      }),
+  };
+}
+
+/** Signed transactions as notes of the ledger, keyed by their hash. */
+function transactionStore(ledger: Ledger): TransactionStore {
+  return {
+    put: (record) => ledger.putNote(TRANSACTION_SPACE, fromHex(record.hash), record),
+    remove: (hash) => ledger.removeNote(TRANSACTION_SPACE, fromHex(hash)),
+    list: () => ledger.notes<StoredTransaction>(TRANSACTION_SPACE),
+  };
+}
+
+export function transactionView(confirmed: Confirmed): TransactionView {
+  return {
+    hash: confirmed.hash,
+    gas: String(confirmed.gasUsed),
+    gasPrice: String(confirmed.gasPrice),
+    fee: String(confirmed.cost),
+  };
+}
+
+/** The key of a channel in messages to people. */
+export function channelName(key: ChannelKey): string {
+  return `${formatAddress(key.voucherKey)} → ${formatAddress(key.payee)}`;
+}

@@ -1,0 +1,105 @@
+/** A fetch request from its text to its end: reads the torrent, opens the folder, prepares the money, runs. */
+import { isIP } from 'node:net';
+import type { Clock } from '../clock.js';
+import type { Config } from '../config.js';
+import { PieceworkError } from '../errors.js';
+import type { Ledger } from '../ledger/ledger.js';
+import type { Executor } from '../native/executor.js';
+import * as Metainfo from '../torrent/metainfo.js';
+import * as Storages from '../torrent/storage.js';
+import type { Session } from '../wire/session.js';
+import { settleLeftovers, startBuying } from './buying.js';
+import type { ChainSide } from './chain-side.js';
+import { type BuyingEvents, runFetch } from './fetching.js';
+import { fetchMetadata } from './metadata.js';
+import type { FetchEnd, FetchEvent, FetchRequest } from './operations.js';
+import type { Settling } from './settling.js';
+
+export interface DownloadOptions {
+  readonly ledger: Ledger;
+  readonly executor: Executor;
+  readonly settling: Settling;
+  readonly side: ChainSide;
+  readonly session: Session;
+  readonly clock: Clock;
+  readonly config: Config;
+  readonly port: number;
+  readonly onEvent: (event: FetchEvent) => void;
+  readonly signal: AbortSignal;
+}
+
+export async function runDownload(request: FetchRequest, options: DownloadOptions): Promise<FetchEnd> {
+  const { ledger, executor, settling, side, session, clock, config, onEvent, signal } = options;
+  const peers = (request.peers ?? []).map(parsePeer);
+  const metainfo = await readTorrent(request, peers, options);
+  const { infohash, name, totalBytes, pieceCount } = metainfo;
+  onEvent({ event: 'metadata', infohash: metainfo.infohashHex, name, bytes: totalBytes, pieces: pieceCount });
+
+  const storage = await Storages.openFolder(metainfo, request.folder);
+  try {
+    await storage.check(executor, undefined, signal);
+  } catch (thrown) {
+    await storage.close();
+    throw thrown;
+  }
+  onEvent({ event: 'checked', pieces: storage.count() });
+  await settleLeftovers(ledger, infohash, storage.has);
+
+  const budget = BigInt(request.budget ?? '0');
+  const makeBuying = async (events: BuyingEvents) => {
+    const { terms } = await side.ready();
+    return startBuying({
+      ledger,
+      executor,
+      settling,
+      domain: side.domain,
+      challengePeriod: terms.challengePeriod,
+      clock,
+      infohash,
+      budget,
+      priceMiBMax: BigInt(request.priceMiBMax ?? config.buying.priceMiBMax),
+      gasMax: BigInt(request.gasMax ?? config.buying.gasMax),
+      prepayMax: config.buying.prepayMax,
+      mayOpen: side.account !== undefined,
+      bytesLeft: () => totalBytes - storage.count() * metainfo.pieceLength,
+      onEvent,
+      events,
+    });
+  };
+  return runFetch({
+    metainfo,
+    storage,
+    hasher: executor,
+    session,
+    clock,
+    random: Math.random,
+    folder: request.folder,
+    budget,
+    makeBuying: budget > 0n ? makeBuying : undefined,
+    peers,
+    port: options.port,
+    onEvent,
+    signal,
+  });
+}
+
+async function readTorrent(
+  request: FetchRequest,
+  peers: ReadonlyArray<{ address: string; port: number }>,
+  options: DownloadOptions,
+): Promise<Metainfo.Metainfo> {
+  if (request.torrent !== undefined)
+    return Metainfo.parse(new Uint8Array(Buffer.from(request.torrent, 'base64')));
+  if (request.magnet === undefined)
+    throw new PieceworkError('BAD_ARGUMENT', 'name a torrent file or a magnet link');
+  const magnet = Metainfo.parseMagnet(request.magnet);
+  return fetchMetadata(magnet, peers, options);
+}
+
+function parsePeer(text: string): { address: string; port: number } {
+  const match = /^\[?([0-9a-fA-F.:]+?)\]?:(\d{1,5})$/.exec(text);
+  const port = Number(match?.[2] ?? 0);
+  if (match?.[1] !== undefined && isIP(match[1]) !== 0 && port > 0 && port < 65_536)
+    return { address: match[1], port };
+  throw new PieceworkError('BAD_ARGUMENT', `"${text}" is not a peer; write it like 192.0.2.1:6881`);
+}

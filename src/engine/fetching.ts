@@ -1,0 +1,385 @@
+/**
+ * One download from start to end: its peers, its money if it has a budget, its progress, and how it ends. It
+ * joins fetcher, payer and session; each decides for itself.
+ */
+import type { Standing } from '../accounting/payer.js';
+import type { PayLink } from '../channels/link.js';
+import type { RejectCode } from '../channels/message.js';
+import { type Clock, sleep } from '../clock.js';
+import { type ErrorCode, PieceworkError } from '../errors.js';
+import { dialsMax, fetchHopelessMs, fetchIdleMs, finishTimeoutMs, redialMs } from '../limits.js';
+import * as Discovery from '../torrent/discovery.js';
+import * as Fetchers from '../torrent/fetcher.js';
+import type { Hasher } from '../torrent/hasher.js';
+import type { Metainfo } from '../torrent/metainfo.js';
+import type { Storage } from '../torrent/storage.js';
+import { NAME } from '../wire/extension.js';
+import * as Metadata from '../wire/metadata.js';
+import type { Peer } from '../wire/peer.js';
+import type { Session } from '../wire/session.js';
+import type { Buying } from './buying.js';
+import { createLinks, type Links } from './links.js';
+import type { FetchEnd, FetchEvent } from './operations.js';
+
+export interface FetchingOptions {
+  readonly metainfo: Metainfo;
+  readonly storage: Storage;
+  readonly hasher: Hasher;
+  readonly session: Session;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly folder: string;
+  readonly budget: bigint;
+  /** Undefined downloads for free only. */
+  readonly makeBuying: ((events: BuyingEvents) => Promise<Buying>) | undefined;
+  readonly peers: ReadonlyArray<{ readonly address: string; readonly port: number }>;
+  readonly port: number;
+  readonly onEvent: (event: FetchEvent) => void;
+  readonly signal: AbortSignal | undefined;
+}
+
+export interface BuyingEvents {
+  onStanding(link: PayLink, standing: Standing, code?: RejectCode): void;
+  onAck(): void;
+  onReceipt(link: PayLink, receipt: { session: Uint8Array; bytes: bigint; amount: bigint }): void;
+  onFailure(reason: unknown): void;
+}
+
+const PROGRESS_MS = 100;
+const RATE_SECONDS = 2;
+/** A peer that has not said within this time what it speaks is taken for one that asks nothing. */
+const SILENT_MS = 2_000;
+
+export async function runFetch(options: FetchingOptions): Promise<FetchEnd> {
+  const run = new Fetching(options);
+  try {
+    return await run.toEnd();
+  } finally {
+    await run.close();
+  }
+}
+
+class Fetching {
+  readonly #options: FetchingOptions;
+  readonly #peers = new Map<number, Peer>();
+  readonly #joinedMs = new Map<number, number>();
+  readonly #dialling = new Set<string>();
+  readonly #addresses = new Map<string, { address: string; port: number; triedMs: number }>();
+  readonly #fetcher: Fetchers.Fetcher;
+  #buying: Buying | undefined;
+  #links: Links | undefined;
+  #discovery: Discovery.Discovery | undefined;
+  #fail: (reason: unknown) => void = () => {};
+  readonly #failed: Promise<never>;
+  readonly #stops: Array<() => void> = [];
+  #spent = 0n;
+  #lastRefusal: RejectCode | undefined;
+  #advancedMs: number;
+  #piecesSeen = 0;
+  #rates: Array<{ ms: number; bytes: number }> = [];
+
+  constructor(options: FetchingOptions) {
+    this.#options = options;
+    this.#advancedMs = options.clock.monotonicMs();
+    this.#failed = new Promise((_, reject) => {
+      this.#fail = reject;
+    });
+    this.#failed.catch(() => undefined);
+    const { metainfo, storage, hasher, clock, random } = options;
+    this.#fetcher = Fetchers.create({
+      torrent: metainfo,
+      storage,
+      hasher,
+      clock,
+      random,
+      till: {
+        reserve: (peer, piece, bytes) => this.#reserve(peer as Peer, piece, bytes),
+        received: (peer, piece, bytes) => this.#received(peer as Peer, piece, bytes),
+        abandoned: (peer, piece) => this.#abandoned(peer as Peer, piece),
+      },
+      rank: (peer) => this.#rank(peer as Peer),
+    });
+  }
+
+  async toEnd(): Promise<FetchEnd> {
+    const { makeBuying, signal, storage } = this.#options;
+    if (makeBuying) await this.#startBuying(makeBuying);
+    const aborted = new Promise<never>((_, reject) => {
+      const stop = (): void => reject(new PieceworkError('INTERRUPTED'));
+      if (signal?.aborted) stop();
+      signal?.addEventListener('abort', stop, { once: true });
+    });
+    aborted.catch(() => undefined);
+    this.#start();
+    try {
+      const owing = storage.complete() && this.#buying !== undefined;
+      if (!storage.complete()) await Promise.race([this.#fetcher.done, aborted, this.#failed]);
+      else if (owing) await Promise.race([this.#waitForSellers(), aborted]);
+    } catch (thrown) {
+      await this.#finish();
+      throw thrown;
+    }
+    const acknowledged = await this.#finish();
+    if (this.#buying) this.#spent = await this.#buying.spent();
+    this.#report();
+    return this.#end(acknowledged);
+  }
+
+  async close(): Promise<void> {
+    for (const stop of this.#stops) stop();
+    await this.#fetcher.stop();
+    await this.#discovery?.stop();
+    this.#options.session.remove(this.#options.metainfo.infohashHex);
+    await this.#options.storage.close();
+  }
+
+  async #startBuying(make: NonNullable<FetchingOptions['makeBuying']>): Promise<void> {
+    this.#buying = await make({
+      onStanding: (link, standing, code) => this.#onStanding(link, standing, code),
+      onAck: () => {},
+      onReceipt: (_link, { session, bytes, amount }) =>
+        this.#options.onEvent({
+          event: 'receipt',
+          session: Buffer.from(session).toString('hex'),
+          bytes: String(bytes),
+          amount: String(amount),
+        }),
+      onFailure: (reason) => this.#fail(reason),
+    });
+    const { payer } = this.#buying;
+    this.#links = createLinks(
+      {
+        onReady: (link) => payer.attach(link),
+        onMessage: (link, message) => payer.onMessage(link, message),
+        onInvalid: (link, refused, code) => {
+          if (refused !== 'reject') link.send({ type: 'reject', refused, code, detail: '' });
+        },
+        onClosed: (link) => {
+          void payer.detach(link).then(() => payer.reconsider(), this.#fail);
+        },
+      },
+      (fault) => this.#fail(fault),
+    );
+    this.#spent = await this.#buying.spent();
+  }
+
+  #start(): void {
+    const { session, metainfo, clock, port, peers, storage } = this.#options;
+    const extensions = [Metadata.serving(metainfo.infoBytes)];
+    if (this.#links) extensions.push(this.#links.extension as never);
+    session.add({
+      infohash: metainfo.infohashHex,
+      pieceCount: metainfo.pieceCount,
+      extensions,
+      onPeer: (peer) => this.#welcome(peer),
+    });
+    for (const peer of peers) this.#learn(peer);
+    this.#discovery = Discovery.create({
+      infohash: metainfo.infohash,
+      peerId: session.peerId,
+      port,
+      trackers: metainfo.announce,
+      clock,
+      totals: () => {
+        const { arrivedBytes, bytes } = this.#fetcher.progress();
+        return { uploaded: 0, downloaded: arrivedBytes, left: metainfo.totalBytes - bytes };
+      },
+      onPeer: (peer) => this.#learn(peer),
+      onFailed: (error) => this.#options.onEvent({ event: 'warning', text: error.message }),
+    });
+    this.#discovery.start();
+    this.#stops.push(clock.every(redialMs, () => this.#dialMore()));
+    this.#stops.push(clock.every(PROGRESS_MS, () => this.#tick()));
+    if (!storage.complete()) this.#report();
+  }
+
+  #learn({ address, port }: { address: string; port: number }): void {
+    const name = `${address}:${port}`;
+    if (this.#addresses.has(name)) return;
+    this.#addresses.set(name, { address, port, triedMs: Number.NEGATIVE_INFINITY });
+    this.#dialMore();
+  }
+
+  #dialMore(): void {
+    const { session, metainfo, clock } = this.#options;
+    const nowMs = clock.monotonicMs();
+    for (const [name, target] of this.#addresses) {
+      if (this.#dialling.size + this.#peers.size >= dialsMax) return;
+      if (this.#dialling.has(name) || nowMs - target.triedMs < redialMs) continue;
+      if (
+        [...this.#peers.values()].some(
+          ({ address, port }) => address === target.address && port === target.port,
+        )
+      )
+        continue;
+      target.triedMs = nowMs;
+      this.#dialling.add(name);
+      session
+        .dial({ address: target.address, port: target.port, infohash: metainfo.infohashHex })
+        .catch(() => undefined)
+        .finally(() => this.#dialling.delete(name));
+    }
+  }
+
+  #welcome(peer: Peer): void {
+    const { storage, metainfo, clock } = this.#options;
+    const fetcher = this.#fetcher;
+    this.#peers.set(peer.id, peer);
+    this.#joinedMs.set(peer.id, clock.monotonicMs());
+    this.#links?.bind(peer);
+    peer.handlers = {
+      onPieces: (index) => fetcher.pieces(peer, index),
+      onChoke: () => fetcher.choked(peer),
+      onUnchoke: () => fetcher.unchoked(peer),
+      onBlock: (index, offset, bytes) => fetcher.block(peer, index, offset, bytes),
+      onReject: (index, offset, length) => fetcher.rejected(peer, index, offset, length),
+      onExtended: () => fetcher.resume(peer),
+      onClose: () => {
+        this.#peers.delete(peer.id);
+        this.#joinedMs.delete(peer.id);
+        fetcher.leave(peer);
+        this.#links?.end(peer);
+      },
+    };
+    peer.bitfield(storage.bits, metainfo.pieceCount);
+    fetcher.join(peer);
+  }
+
+  /** The seller behind a peer: a link that may cost money, nothing, or not known yet. */
+  #seller(peer: Peer): PayLink | 'free' | 'unknown' {
+    if (!this.#buying) return 'free';
+    const link = this.#links?.linkOf(peer);
+    if (peer.supports(NAME) && link) {
+      return this.#buying.payer.standingOf(link) === 'refused' ? 'free' : link;
+    }
+    const silentMs = this.#options.clock.monotonicMs() - (this.#joinedMs.get(peer.id) ?? 0);
+    return peer.client !== '' || silentMs > SILENT_MS ? 'free' : 'unknown';
+  }
+
+  #rank(peer: Peer): number | undefined {
+    const seller = this.#seller(peer);
+    if (seller === 'free') return -1;
+    if (seller === 'unknown' || this.#buying?.payer.standingOf(seller) !== 'ready') return undefined;
+    // Among sellers the cheapest goes first.
+    return Number(this.#buying.payer.offerOf(seller)?.priceMiB ?? 0n);
+  }
+
+  #reserve(peer: Peer, piece: number, bytes: number): Fetchers.Reservation | Promise<Fetchers.Reservation> {
+    const seller = this.#seller(peer);
+    if (seller === 'free') return 'ok';
+    return seller === 'unknown' ? 'wait' : this.#buying!.payer.reserve(seller, piece, bytes);
+  }
+
+  async #received(peer: Peer, piece: number, bytes: number): Promise<void> {
+    const link = this.#links?.linkOf(peer);
+    if (!link || !this.#buying) return;
+    await this.#buying.payer.received(link, piece, bytes);
+  }
+
+  #abandoned(peer: Peer, piece: number): void {
+    const link = this.#links?.linkOf(peer);
+    if (link) void this.#buying?.payer.abandoned(link, piece).catch(this.#fail);
+  }
+
+  #onStanding(link: PayLink, standing: Standing, code?: RejectCode): void {
+    if (standing === 'refused' || standing === 'exhausted') this.#lastRefusal = code;
+    const peer = this.#links?.peerOf(link);
+    if (peer) this.#fetcher.resume(peer);
+  }
+
+  #tick(): void {
+    const { clock, storage } = this.#options;
+    const nowMs = clock.monotonicMs();
+    const { pieces } = this.#fetcher.progress();
+    if (pieces !== this.#piecesSeen) this.#advancedMs = nowMs;
+    this.#piecesSeen = pieces;
+    if (storage.complete()) return;
+    void this.#buying?.spent().then((spent) => {
+      this.#spent = spent;
+    }, this.#fail);
+    this.#report();
+    const idleMs = nowMs - this.#advancedMs;
+    const hopeless = this.#hopeless();
+    if (hopeless && idleMs > fetchHopelessMs) this.#fail(new PieceworkError(hopeless));
+    else if (idleMs > fetchIdleMs) this.#fail(new PieceworkError('NO_PEERS'));
+  }
+
+  /** Why waiting will not help: every peer here wants more money than there is or than is allowed. */
+  #hopeless(): ErrorCode | undefined {
+    const peers = [...this.#peers.values()];
+    if (!this.#buying || peers.length === 0) return undefined;
+    if (peers.some((peer) => !peer.peerChoking && this.#rank(peer) === -1)) return undefined;
+    const standings = peers.map((peer) => {
+      const link = this.#links?.linkOf(peer);
+      return link && this.#buying!.payer.standingOf(link);
+    });
+    if (standings.some((standing) => standing === 'ready' || standing === 'waiting')) return undefined;
+    if (standings.includes('exhausted')) {
+      return this.#lastRefusal === 'deposit_exhausted' ? 'DEPOSIT_EXHAUSTED' : 'BUDGET_EXHAUSTED';
+    }
+    return this.#lastRefusal === 'price_too_high' ? 'PRICE_TOO_HIGH' : undefined;
+  }
+
+  #report(): void {
+    const { budget, clock, onEvent } = this.#options;
+    const progress = this.#fetcher.progress();
+    const nowMs = clock.monotonicMs();
+    this.#rates.push({ ms: nowMs, bytes: progress.arrivedBytes });
+    while (this.#rates.length > 2 && nowMs - this.#rates[0]!.ms > RATE_SECONDS * 1000) this.#rates.shift();
+    const [first] = this.#rates;
+    const spanMs = Math.max(1, nowMs - first!.ms);
+    onEvent({
+      event: 'progress',
+      pieces: progress.pieces,
+      piecesTotal: progress.pieceCount,
+      bytes: progress.bytes,
+      bytesTotal: progress.totalBytes,
+      bytesPerSecond: Math.round(((progress.arrivedBytes - first!.bytes) * 1000) / spanMs),
+      peers: this.#peers.size,
+      spent: String(this.#spent),
+      budget: String(budget),
+    });
+  }
+
+  /** Everything was here before, but a payee may not have its last voucher: waits for one to come by. */
+  async #waitForSellers(): Promise<void> {
+    const { clock } = this.#options;
+    const untilMs = clock.monotonicMs() + finishTimeoutMs;
+    if (this.#spent === 0n) return;
+    while (clock.monotonicMs() < untilMs) {
+      for (const link of this.#openLinks()) {
+        if (this.#buying!.payer.standingOf(link) === 'ready') return;
+      }
+      await sleep(clock, 50);
+    }
+  }
+
+  #openLinks(): PayLink[] {
+    return [...this.#peers.values()].flatMap((peer) => {
+      const link = this.#links?.linkOf(peer);
+      return link && !link.closed ? [link] : [];
+    });
+  }
+
+  /** Sends the last vouchers; true when every payee acknowledged them. */
+  async #finish(): Promise<boolean> {
+    if (!this.#buying) return true;
+    const { payer } = this.#buying;
+    const answers = await Promise.all(this.#openLinks().map((link) => payer.finish(link, finishTimeoutMs)));
+    return answers.every(Boolean) && (answers.length > 0 || this.#spent === 0n);
+  }
+
+  async #end(acknowledged: boolean): Promise<FetchEnd> {
+    const bought = await this.#buying?.bought();
+    return {
+      event: 'done',
+      folder: this.#options.folder,
+      bytes: this.#options.metainfo.totalBytes,
+      piecesBought: bought?.pieces ?? 0,
+      bytesBought: bought?.bytes ?? 0,
+      spent: String(bought?.owed ?? 0n),
+      vouchers: bought?.vouchers ?? 0,
+      acknowledged,
+    };
+  }
+}

@@ -1,0 +1,63 @@
+/** Makes or reads a torrent of files on disk and gives it to the seller. */
+import { PieceworkError } from '../errors.js';
+import type { Executor } from '../native/executor.js';
+import * as Creation from '../torrent/creation.js';
+import * as Metainfo from '../torrent/metainfo.js';
+import * as Storages from '../torrent/storage.js';
+import type { SeedRequest, SeedView } from './operations.js';
+import type { Selling } from './selling.js';
+
+/** @throws PieceworkError NOT_FOUND, TORRENT_*, SOURCE_CHANGED. */
+export async function seedTorrent(
+  request: SeedRequest,
+  selling: Selling,
+  hasher: Executor,
+  port: number,
+): Promise<SeedView> {
+  const { metainfo, torrentBytes, storage } =
+    request.torrent === undefined ? await fresh(request, hasher) : await existing(request, hasher);
+  await selling.serve(metainfo, storage, port);
+  return {
+    infohash: metainfo.infohashHex,
+    name: metainfo.name,
+    bytes: metainfo.totalBytes,
+    pieces: metainfo.pieceCount,
+    pieceLength: metainfo.pieceLength,
+    magnet: Metainfo.toMagnet(metainfo),
+    torrent: Buffer.from(torrentBytes).toString('base64'),
+  };
+}
+
+async function fresh(request: SeedRequest, hasher: Executor) {
+  const { paths, announce, name, pieceLength } = request;
+  const options = {
+    announce,
+    hasher,
+    ...(name === undefined ? {} : { name }),
+    ...(pieceLength === undefined ? {} : { pieceLength }),
+  };
+  const { metainfo, torrentBytes, sources } = await Creation.create(paths, options);
+  const storage = await Storages.openSources(metainfo, sources);
+  // What was hashed a moment ago to make the torrent need not be hashed again.
+  storage.trust();
+  return { metainfo, torrentBytes, storage };
+}
+
+async function existing(request: SeedRequest, hasher: Executor) {
+  const torrentBytes = new Uint8Array(Buffer.from(request.torrent!, 'base64'));
+  const metainfo = Metainfo.parse(torrentBytes);
+  const [folder] = request.paths;
+  if (folder === undefined) throw new PieceworkError('BAD_ARGUMENT', 'name the folder that holds the files');
+  const sources =
+    metainfo.files.length === request.paths.length ? request.paths : Storages.sourcesIn(metainfo, folder);
+  const storage = await Storages.openSources(metainfo, sources);
+  await storage.check(hasher);
+  if (!storage.complete()) {
+    await storage.close();
+    throw new PieceworkError(
+      'SOURCE_CHANGED',
+      `${storage.count()} of ${metainfo.pieceCount} pieces are right`,
+    );
+  }
+  return { metainfo, torrentBytes, storage };
+}

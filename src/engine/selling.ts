@@ -1,0 +1,261 @@
+/**
+ * Serving torrents for money: one payee for the engine, one seeder and one set of payment links for each
+ * torrent. Everything the payee decides about a link is done to its peer here, and the other way round.
+ */
+
+import { createBans } from '../accounting/bans.js';
+import { createIntake } from '../accounting/intake.js';
+import { createPayee, type KnownChannel, type Payee } from '../accounting/payee.js';
+import type { ChannelFacts } from '../channels/channel.js';
+import type { PayLink } from '../channels/link.js';
+import type { Clock } from '../clock.js';
+import type { SellingConfig } from '../config.js';
+import type { PieceworkError } from '../errors.js';
+import type { Ledger } from '../ledger/ledger.js';
+import type { Executor } from '../native/executor.js';
+import { readRecovered, statusesOf, writeRecoveries, writeVouchers } from '../native/records.js';
+import * as Watching from '../settlement/watcher.js';
+import * as Discovery from '../torrent/discovery.js';
+import type { Metainfo } from '../torrent/metainfo.js';
+import * as Seeders from '../torrent/seeder.js';
+import type { Storage } from '../torrent/storage.js';
+import * as Metadata from '../wire/metadata.js';
+import type { Peer } from '../wire/peer.js';
+import type { Session } from '../wire/session.js';
+import type { ReadyChain } from './chain-side.js';
+import type { Delegate } from './delegating.js';
+import { createLinks, type Links } from './links.js';
+
+export interface SellingOptions {
+  readonly config: SellingConfig;
+  readonly chain: ReadyChain;
+  readonly delegate: Delegate;
+  readonly ledger: Ledger;
+  readonly executor: Executor;
+  readonly session: Session;
+  readonly clock: Clock;
+  readonly randomBytes: (size: number) => Uint8Array;
+  readonly onFailure: (reason: unknown) => void;
+  readonly onWarning: (text: string) => void;
+}
+
+export interface ServedTorrent {
+  readonly metainfo: Metainfo;
+  readonly bytesServed: number;
+}
+
+export interface Selling {
+  readonly payee: Payee;
+  readonly payeeAddress: Uint8Array;
+  /** Serves a torrent and announces it; `port` is where peers reach us. */
+  serve(metainfo: Metainfo, storage: Storage, port: number): Promise<void>;
+  readonly torrents: readonly ServedTorrent[];
+  onFacts(facts: ChannelFacts): Promise<void>;
+  close(): Promise<void>;
+}
+
+interface Served {
+  readonly metainfo: Metainfo;
+  readonly storage: Storage;
+  readonly seeder: Seeders.Seeder;
+  readonly links: Links;
+  readonly discovery: Discovery.Discovery;
+  bytesServed: number;
+}
+
+export async function startSelling(options: SellingOptions): Promise<Selling> {
+  const { config, chain, delegate, ledger, executor, session, clock } = options;
+  const served = new Map<string, Served>();
+  const bans = createBans(clock);
+  await closeLeftovers(ledger);
+
+  const verify = async (claims: Parameters<typeof writeVouchers>[0]) =>
+    statusesOf(await executor.verifyVouchers(ledger.domain, writeVouchers(claims)));
+  const intake = createIntake(ledger, verify);
+  const watcher = new Watching.Watcher(chain.chain, chain.escrow, {
+    onFacts: async (changes) => {
+      for (const { facts } of changes) await payee.onFacts(facts);
+    },
+    onFailure: (error) => options.onWarning(`watching the chain: ${error.message}`),
+    onUnreachable: (error) => options.onWarning(`the chain does not answer: ${error.message}`),
+    onReachable: () => options.onWarning('the chain answers again'),
+    onReorg: (gone) => options.onWarning(`block ${gone.number} was replaced: channels are read again`),
+  });
+  const payee = createPayee(
+    config.freeSlots >= 0
+      ? { ...config, windowBytes: BigInt(config.windowBytes) }
+      : { ...config, windowBytes: 0n },
+    {
+      clock,
+      domain: chain.escrow.domain,
+      payee: delegate.payee,
+      challengePeriod: chain.terms.challengePeriod,
+      delegate: delegate.address,
+      delegation: delegate.delegation,
+      book: ledger,
+      intake,
+      bans,
+      sign: delegate.sign,
+      recover: recoverWith(executor),
+      lookUp: async (voucherKey) => {
+        const key = { voucherKey, payee: delegate.payee };
+        const [facts] = await chain.readFacts([key]);
+        if (facts && facts.deposit > 0n) watcher.watch(key, facts);
+        return facts;
+      },
+      known: (voucherKey) => known(ledger, voucherKey, delegate.payee),
+      randomBytes: options.randomBytes,
+    },
+    {
+      onStanding(link, standing) {
+        const found = locate(link);
+        if (!found) return;
+        const unpaid = config.freeSlots > 0 ? 'free' : 'none';
+        found.torrent.seeder.setStanding(
+          found.peer,
+          standing === 'paid' ? 'paid' : standing === 'late' ? 'none' : unpaid,
+        );
+      },
+      onResume(link) {
+        const found = locate(link);
+        found?.torrent.seeder.resume(found.peer);
+      },
+      onFailure: options.onFailure,
+    },
+  );
+  watcher.start();
+
+  function locate(link: PayLink): { torrent: Served; peer: Peer } | undefined {
+    const torrent = served.get(Buffer.from(link.infohash).toString('hex'));
+    const peer = torrent?.links.peerOf(link);
+    return torrent && peer ? { torrent, peer } : undefined;
+  }
+
+  function makeLinks(metainfo: Metainfo): Links {
+    return createLinks(
+      {
+        onReady: (link) => payee.attach(link, metainfo.pieceLength),
+        onMessage: payee.onMessage,
+        onInvalid: payee.onInvalid,
+        onClosed: (link) => void payee.detach(link).catch(options.onFailure),
+      },
+      (fault) => options.onWarning(`a payment handler failed: ${String(fault)}`),
+    );
+  }
+
+  function gateOf(links: Links): Seeders.UploadGate {
+    const linkOf = (peer: Seeders.SeedPeer): PayLink | undefined => links.linkOf(peer as Peer);
+    return {
+      admit(peer, piece, bytes) {
+        const link = linkOf(peer);
+        return link ? payee.admit(link, piece, bytes) : 'refuse';
+      },
+      sent(peer, piece) {
+        const link = linkOf(peer);
+        if (link) payee.sent(link, piece);
+      },
+      // What was never sent is written off when the payee ends the session.
+      dropped: () => {},
+    };
+  }
+
+  function welcome(torrent: Served, peer: Peer): void {
+    const { seeder, links, storage, metainfo } = torrent;
+    if (bans.isBanned(peer.address)) return peer.destroy('banned');
+    links.bind(peer);
+    peer.handlers = {
+      onInterested: () => seeder.interest(peer),
+      onNotInterested: () => seeder.interest(peer),
+      onRequest: (index, offset, length) => seeder.request(peer, index, offset, length),
+      onCancel: (index, offset, length) => seeder.cancel(peer, index, offset, length),
+      onDrain: () => seeder.drained(peer),
+      onDelivered: (bytes) => {
+        torrent.bytesServed += bytes;
+        seeder.delivered(peer, bytes);
+        const link = links.linkOf(peer);
+        if (link) payee.delivered(link, bytes);
+      },
+      onClose: () => {
+        seeder.leave(peer);
+        links.end(peer);
+      },
+    };
+    peer.bitfield(storage.bits, metainfo.pieceCount);
+    seeder.join(peer, config.freeSlots > 0 ? 'free' : 'none');
+  }
+
+  return {
+    payee,
+    payeeAddress: delegate.payee,
+    async serve(metainfo, storage, port) {
+      const links = makeLinks(metainfo);
+      const seeder = Seeders.create({
+        layout: metainfo,
+        storage,
+        gate: gateOf(links),
+        clock,
+        freeSlots: config.freeSlots,
+        onError: (error: PieceworkError) => options.onWarning(`reading ${metainfo.name}: ${error.message}`),
+      });
+      const discovery = Discovery.create({
+        infohash: metainfo.infohash,
+        peerId: session.peerId,
+        port,
+        trackers: metainfo.announce,
+        clock,
+        totals: () => ({ uploaded: torrent.bytesServed, downloaded: 0, left: 0 }),
+        onPeer: () => {},
+        onFailed: (error) => options.onWarning(error.message),
+      });
+      const torrent: Served = { metainfo, storage, seeder, links, discovery, bytesServed: 0 };
+      served.set(metainfo.infohashHex, torrent);
+      session.add({
+        infohash: metainfo.infohashHex,
+        pieceCount: metainfo.pieceCount,
+        extensions: [Metadata.serving(metainfo.infoBytes), links.extension as never],
+        onPeer: (peer) => welcome(torrent, peer),
+      });
+      discovery.start();
+    },
+    get torrents() {
+      return [...served.values()];
+    },
+    onFacts: payee.onFacts,
+    async close() {
+      await watcher.stop();
+      for (const [infohash, { seeder, storage, discovery }] of served) {
+        await discovery.stop();
+        session.remove(infohash);
+        seeder.stop();
+        await storage.close();
+      }
+      served.clear();
+    },
+  };
+}
+
+/** Sessions that a crash left open are over. */
+async function closeLeftovers(ledger: Ledger): Promise<void> {
+  const open = (await ledger.sessions()).filter((session) => !session.closed);
+  await ledger.commit(
+    open.map(
+      ({ index, deliveredBytes }) => ({ kind: 'session_close', session: index, deliveredBytes }) as const,
+    ),
+  );
+}
+
+async function known(
+  ledger: Ledger,
+  voucherKey: Uint8Array,
+  payee: Uint8Array,
+): Promise<KnownChannel | undefined> {
+  return ledger.channel(voucherKey, payee);
+}
+
+/** Recovers signers in the wide pool. */
+export function recoverWith(executor: Executor) {
+  return async (digest: Uint8Array, signature: Uint8Array): Promise<Uint8Array | undefined> => {
+    const [found] = readRecovered(await executor.recoverDigests(writeRecoveries([{ digest, signature }])));
+    return found?.status === 'ok' ? found.address : undefined;
+  };
+}

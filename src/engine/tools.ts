@@ -1,0 +1,110 @@
+/**
+ * What commands need besides an engine: wallets, a local chain, deploying a hub, asking a chain. The command
+ * line reaches the settlement room only through here.
+ */
+import { type Address, formatAddress } from '../channels/channel.js';
+import type { ChainConfig } from '../config.js';
+import type { Account } from '../settlement/account.js';
+import * as Chains from '../settlement/chain.js';
+import * as Deploy from '../settlement/deploy.js';
+import { Hub } from '../settlement/hub.js';
+import * as HubCode from '../settlement/hub-code.js';
+import * as Senders from '../settlement/sender.js';
+import { memoryStore } from '../settlement/transaction.js';
+
+export { Account } from '../settlement/account.js';
+export { type DevChain, start as startDevChain } from '../settlement/dev-chain.js';
+export {
+  create as createWallet,
+  importKey as importWallet,
+  show as showWallet,
+  unlock as unlockWallet,
+} from '../settlement/wallet.js';
+
+export interface ChainInfo {
+  readonly name: string;
+  readonly chainId: string;
+  readonly block: string;
+  readonly time: string;
+  readonly gasPrice: string;
+  readonly confirmations: number;
+  readonly hub: string | undefined;
+  readonly challengePeriod: number | undefined;
+}
+
+async function withChain<Result>(
+  config: ChainConfig,
+  work: (chain: Chains.Chain) => Promise<Result>,
+): Promise<Result> {
+  const profile = { ...config.profile, rpcUrls: config.rpcUrls, confirmations: config.confirmations };
+  const chain = await Chains.connect(profile);
+  try {
+    return await work(chain);
+  } finally {
+    chain.close();
+  }
+}
+
+/** Deploys a hub from `account`. `gasMax` undefined sets no ceiling: for local chains. */
+export function deployHub(
+  config: ChainConfig,
+  account: Account,
+  challengePeriod: number,
+  gasMax: bigint | undefined,
+): Promise<Deploy.Deployment> {
+  return withChain(config, async (chain) => {
+    const sender = await Senders.open(chain, account, memoryStore());
+    try {
+      const options = gasMax === undefined ? {} : { gasCeiling: gasMax };
+      return await Deploy.deploy(sender, await HubCode.readArtifact(), challengePeriod, options);
+    } finally {
+      await sender.close();
+    }
+  });
+}
+
+/** Sends the chain's coin, for funding accounts of a local chain. Resolves with the gas's cost. */
+export function transfer(config: ChainConfig, from: Account, to: Address, value: bigint): Promise<bigint> {
+  return withChain(config, async (chain) => {
+    const sender = await Senders.open(chain, from, memoryStore());
+    try {
+      const purpose = 'transfer';
+      const intent = `transfer ${formatAddress(to)} ${value} ${Math.random()}`;
+      return (await sender.send({ to, data: '0x', value, purpose, intent })).cost;
+    } finally {
+      await sender.close();
+    }
+  });
+}
+
+/** The balance of an address and, where a hub is configured, its credit there; as of the newest block. */
+export function balances(
+  config: ChainConfig,
+  address: Address,
+): Promise<{ balance: bigint; credit: bigint | undefined }> {
+  return withChain(config, async (chain) => {
+    const balance = await chain.balance(address);
+    if (!config.hub) return { balance, credit: undefined };
+    const hub = new Hub(chain, config.hub, await HubCode.readArtifact());
+    return { balance, credit: await hub.credit(address, await chain.head()) };
+  });
+}
+
+export function chainInfo(config: ChainConfig): Promise<ChainInfo> {
+  return withChain(config, async (chain) => {
+    const [head, gasPrice] = await Promise.all([chain.head(), chain.gasPrice()]);
+    const terms = config.hub
+      ? await new Hub(chain, config.hub, await HubCode.readArtifact()).verify()
+      : undefined;
+    return {
+      name: chain.profile.name,
+      chainId: String(chain.profile.chainId),
+      block: String(head.number),
+      time: new Date(Number(head.timestamp) * 1000).toISOString(),
+      gasPrice: String(gasPrice),
+      confirmations: chain.profile.confirmations,
+      hub: config.hub && formatAddress(config.hub),
+      challengePeriod: terms?.challengePeriod,
+    };
+  });
+}

@@ -1,0 +1,10 @@
+/**
+ * The library: an engine, and the payment extension that joins it to any bittorrent-protocol wire. The
+ * commands are users of the same surface.
+ */
+export { type Config, load as loadConfig, type Settings } from './config.js';
+export { createEngine, Engine, type EngineEvent, type EngineOptions } from './engine.js';
+export type * from './engine/operations.js';
+export { ERRORS, type ErrorCode, PieceworkError } from './errors.js';
+export { Account } from './settlement/account.js';
+export { formatAmount, formatPrice, parseAmount, parsePrice } from './units.js';
