@@ -3,16 +3,18 @@
 //! The checks stand in the order of `docs/spec/ledger.md` 2 and the first that fails gives the
 //! status. Nothing here changes anything.
 
+mod payee;
+mod payer;
+
 use std::collections::BTreeMap;
 
 use crate::Address;
-use crate::amount::{self, Amount};
+use crate::amount::Amount;
 use crate::keys::Keyring;
 use crate::ledger::command::{Command, Role};
 use crate::ledger::event::Event;
 use crate::ledger::state::{Channel, Session, State};
 use crate::status::Status;
-use crate::voucher::{self, Row};
 
 /// The longest note value in bytes.
 pub const NOTE_SIZE_MAX: usize = 128 * 1024;
@@ -94,13 +96,13 @@ pub fn decide<'a>(
             session,
             bytes,
             exposure_limit,
-        } => grant(state, around, session, bytes, exposure_limit),
+        } => payee::grant(state, around, session, bytes, exposure_limit),
         Command::Voucher {
             session,
             row,
             is_final,
             verified,
-        } => accept(state, session, row, is_final, verified),
+        } => payee::accept(state, session, row, is_final, verified),
         Command::WriteOff { session, amount } => {
             let (_, channel) = with_role(state, session, Role::Payee)?;
             refuse(amount.get() > channel.unpaid(), Status::ExceedsGranted)?;
@@ -118,10 +120,10 @@ pub fn decide<'a>(
             session,
             piece,
             bytes,
-        } => purchase(state, around, session, piece, bytes),
+        } => payer::purchase(state, around, session, piece, bytes),
         Command::Abandon { session, piece } => {
             let found = find(state, session)?;
-            outstanding(state, session, found, piece)?;
+            payer::outstanding(state, session, found, piece)?;
             Ok(Event::Abandoned { session, piece }.into())
         }
         Command::Pay {
@@ -132,10 +134,10 @@ pub fn decide<'a>(
         } => {
             let (found, _) = with_role(state, session, Role::Payer)?;
             refuse(
-                outstanding(state, session, found, piece)? != bytes,
+                payer::outstanding(state, session, found, piece)? != bytes,
                 Status::UnknownPiece,
             )?;
-            let sign = authorize(state, around, pending, session, bytes, advance)?;
+            let sign = payer::authorize(state, around, pending, session, bytes, advance)?;
             let event = Some(Event::Paid {
                 session,
                 piece,
@@ -145,10 +147,10 @@ pub fn decide<'a>(
         }
         Command::Sign { session, advance } => {
             with_role(state, session, Role::Payer)?;
-            let sign = authorize(state, around, pending, session, 0, advance)?;
+            let sign = payer::authorize(state, around, pending, session, 0, advance)?;
             Ok(Decision { event: None, sign })
         }
-        Command::Adopt { channel, row } => adopt(state, around, pending, channel, row),
+        Command::Adopt { channel, row } => payer::adopt(state, around, pending, channel, row),
         Command::Note { space, key, value } => {
             refuse(
                 value.is_some_and(|v| v.len() > NOTE_SIZE_MAX),
@@ -180,14 +182,6 @@ fn with_role(state: &State, session: u32, role: Role) -> Result<(&Session, &Chan
     let channel = &state.channels[found.channel as usize];
     refuse(channel.role != role, Status::WrongRole)?;
     Ok((found, channel))
-}
-
-/// The size of a piece outstanding in exactly this session.
-fn outstanding(state: &State, index: u32, session: &Session, piece: u32) -> Result<u32, Status> {
-    match state.outstanding.get(&(session.torrent, piece)) {
-        Some(found) if found.session == index => Ok(found.bytes),
-        _ => Err(Status::UnknownPiece),
-    }
 }
 
 /// Whether the ledger's own key at the index is the voucher key: signing with any other would be
@@ -252,139 +246,4 @@ fn channel_put<'a>(
         event: (!unchanged).then_some(event),
         sign: None,
     })
-}
-
-fn grant<'a>(
-    state: &State,
-    around: &Surroundings<'_>,
-    session: u32,
-    bytes: u64,
-    exposure_limit: Amount,
-) -> Result<Decision<'a>, Status> {
-    let found = open_session(state, session)?;
-    let (_, channel) = with_role(state, session, Role::Payee)?;
-    refuse(channel.close_at != 0, Status::Closing)?;
-    refuse(around.low_space, Status::NoSpace)?;
-    refuse(found.piece_count == u32::MAX, Status::Overflow)?;
-    let to = found.bytes.checked_add(bytes).ok_or(Status::Overflow)?;
-    let cost = amount::step(found.price_mib, found.bytes, to)?;
-    let owed = amount::add(channel.granted(), cost)? - channel.written_off();
-    refuse(owed > channel.deposit.get(), Status::ExceedsDeposit)?;
-    let unpaid = owed.saturating_sub(channel.authorized());
-    refuse(unpaid > exposure_limit.get(), Status::ExceedsWindow)?;
-    Ok(Event::Granted { session, bytes }.into())
-}
-
-fn accept<'a>(
-    state: &State,
-    session: u32,
-    row: Row,
-    is_final: bool,
-    verified: bool,
-) -> Result<Decision<'a>, Status> {
-    let (found, channel) = with_role(state, session, Role::Payee)?;
-    let (amount, authorized) = (row.amount().get(), channel.authorized());
-    refuse(amount <= authorized, Status::NotIncreasing)?;
-    let is_small = amount - authorized < found.minimum_step.get();
-    let is_short = amount < channel.granted() - channel.written_off();
-    refuse(is_small && !is_final && is_short, Status::BelowStep)?;
-    refuse(amount > channel.deposit.get(), Status::ExceedsDeposit)?;
-    let cover = channel.granted() + found.prepay.get();
-    refuse(amount > cover, Status::ExceedsGranted)?;
-    refuse(!verified, Status::Unverified)?;
-    Ok(Event::VoucherAccepted { session, row }.into())
-}
-
-fn purchase<'a>(
-    state: &State,
-    around: &Surroundings<'_>,
-    session: u32,
-    piece: u32,
-    bytes: u32,
-) -> Result<Decision<'a>, Status> {
-    let found = open_session(state, session)?;
-    let (_, channel) = with_role(state, session, Role::Payer)?;
-    let taken = state.outstanding.contains_key(&(found.torrent, piece));
-    refuse(taken, Status::Duplicate)?;
-    refuse(channel.close_at != 0, Status::Closing)?;
-    refuse(around.low_space, Status::NoSpace)?;
-    let ahead = found.bytes.checked_add(found.outstanding_bytes);
-    let from = ahead.ok_or(Status::Overflow)?;
-    let to = from.checked_add(u64::from(bytes)).ok_or(Status::Overflow)?;
-    let cost = amount::step(found.price_mib, from, to)?;
-    let torrent = &state.torrents[found.torrent as usize];
-    let used = amount::add(
-        torrent.spent.get(),
-        amount::add(torrent.reserved.get(), cost)?,
-    )?;
-    let limit = torrent.limit.ok_or(Status::ExceedsBudget)?;
-    refuse(used > limit.get(), Status::ExceedsBudget)?;
-    let owed = amount::add(channel.due(), amount::add(channel.reserved(), cost)?)?;
-    refuse(owed > channel.deposit.get(), Status::ExceedsDeposit)?;
-    Ok(Event::Purchased {
-        session,
-        piece,
-        bytes,
-    }
-    .into())
-}
-
-/// The checks that `pay` and `sign` share, and the amount to authorize if that rises.
-fn authorize(
-    state: &State,
-    around: &Surroundings<'_>,
-    pending: &Pending,
-    session: u32,
-    bytes: u32,
-    advance: Amount,
-) -> Result<Option<(u32, Amount)>, Status> {
-    let (found, channel) = with_role(state, session, Role::Payer)?;
-    let to = found
-        .bytes
-        .checked_add(u64::from(bytes))
-        .ok_or(Status::Overflow)?;
-    let cost = amount::step(found.price_mib, found.bytes, to)?;
-    let due = amount::add(channel.due(), cost)?;
-    let reserved = found.reserved()?.saturating_sub(cost);
-    let ahead = advance.get().min(found.prepay.get()).min(reserved);
-    let promised = pending.get(&found.channel).map_or(0, |amount| amount.get());
-    let authorized = channel.authorized().max(promised);
-    let amount = amount::add(due, ahead)?.max(authorized);
-    refuse(amount > channel.deposit.get(), Status::ExceedsDeposit)?;
-    let torrent = &state.torrents[found.torrent as usize];
-    let used = amount::add(torrent.spent.get(), torrent.reserved.get())?;
-    let within = torrent.limit.is_some_and(|limit| used <= limit.get());
-    refuse(bytes > 0 && !within, Status::ExceedsBudget)?;
-    refuse(bytes > 0 && found.piece_count == u32::MAX, Status::Overflow)?;
-    if amount == authorized {
-        return Ok(None);
-    }
-    refuse(
-        !owns(around, channel.key_index, &channel.voucher_key),
-        Status::BadSignature,
-    )?;
-    Ok(Some((found.channel, amount::checked(amount)?)))
-}
-
-fn adopt<'a>(
-    state: &State,
-    around: &Surroundings<'_>,
-    pending: &Pending,
-    index: u32,
-    row: Row,
-) -> Result<Decision<'a>, Status> {
-    let channel = state.channel(index).ok_or(Status::UnknownChannel)?;
-    refuse(channel.role != Role::Payer, Status::WrongRole)?;
-    let promised = pending.get(&index).map_or(0, |amount| amount.get());
-    let (amount, authorized) = (row.amount().get(), channel.authorized().max(promised));
-    refuse(amount <= authorized, Status::NotIncreasing)?;
-    refuse(amount > channel.deposit.get(), Status::ExceedsDeposit)?;
-    let payee = state.payee(channel);
-    let status = voucher::verify(around.domain, &channel.voucher_key, payee, &row);
-    refuse(status != Status::Ok, Status::BadSignature)?;
-    Ok(Event::Adopted {
-        channel: index,
-        row,
-    }
-    .into())
 }
