@@ -174,20 +174,19 @@ class Fetching {
       onPeer: (peer) => this.#welcome(peer),
     });
     for (const peer of peers) this.#learn(peer);
-    this.#discovery = Discovery.create({
+    this.#discovery = Discovery.start({
       infohash: metainfo.infohash,
       peerId: session.peerId,
+      announce: metainfo.announce,
       port,
-      trackers: metainfo.announce,
       clock,
-      totals: () => {
-        const { arrivedBytes, bytes } = this.#fetcher.progress();
-        return { uploaded: 0, downloaded: arrivedBytes, left: metainfo.totalBytes - bytes };
+      left: () => metainfo.totalBytes - this.#fetcher.progress().bytes,
+      downloaded: () => this.#fetcher.progress().arrivedBytes,
+      onPeers: (found) => {
+        for (const peer of found) this.#learn(peer);
       },
-      onPeer: (peer) => this.#learn(peer),
-      onFailed: (error) => this.#options.onEvent({ event: 'warning', text: error.message }),
+      onWarning: (text) => this.#options.onEvent({ event: 'warning', text }),
     });
-    this.#discovery.start();
     this.#stops.push(clock.every(redialMs, () => this.#dialMore()));
     this.#stops.push(clock.every(PROGRESS_MS, () => this.#tick()));
     if (!storage.complete()) this.#report();

@@ -27,15 +27,6 @@ export async function fetchMetadata(
   const collection = Metadata.collect(magnet.infohash, clock);
   const dial = ({ address, port }: Address): void =>
     void session.dial({ address, port, infohash: magnet.infohashHex }).catch(() => undefined);
-  const discovery = Discovery.create({
-    infohash: magnet.infohash,
-    peerId: session.peerId,
-    port,
-    trackers: magnet.announce,
-    clock,
-    totals: () => ({ uploaded: 0, downloaded: 0, left: 1 }),
-    onPeer: dial,
-  });
   const interrupted = new Promise<never>((_, reject) => {
     const stop = (): void => reject(new PieceworkError('INTERRUPTED'));
     if (signal.aborted) stop();
@@ -48,8 +39,16 @@ export async function fetchMetadata(
     extensions: [collection.extension],
     onPeer: () => {},
   });
+  const discovery = Discovery.start({
+    infohash: magnet.infohash,
+    peerId: session.peerId,
+    announce: magnet.announce,
+    port,
+    clock,
+    left: () => 1,
+    onPeers: (found) => found.forEach(dial),
+  });
   try {
-    discovery.start();
     for (const peer of [...peers, ...magnet.peers]) dial(peer);
     const infoBytes = await Promise.race([collection.done, interrupted]);
     return Metainfo.fromInfo(infoBytes, magnet.announce);

@@ -197,15 +197,16 @@ export async function startSelling(options: SellingOptions): Promise<Selling> {
         freeSlots: config.freeSlots,
         onError: (error: PieceworkError) => options.onWarning(`reading ${metainfo.name}: ${error.message}`),
       });
-      const discovery = Discovery.create({
+      const discovery = Discovery.start({
         infohash: metainfo.infohash,
         peerId: session.peerId,
+        announce: metainfo.announce,
         port,
-        trackers: metainfo.announce,
         clock,
-        totals: () => ({ uploaded: torrent.bytesServed, downloaded: 0, left: 0 }),
-        onPeer: () => {},
-        onFailed: (error) => options.onWarning(error.message),
+        left: () => 0,
+        uploaded: () => served.get(metainfo.infohashHex)?.bytesServed ?? 0,
+        onPeers: () => {},
+        onWarning: options.onWarning,
       });
       const torrent: Served = { metainfo, storage, seeder, links, discovery, bytesServed: 0 };
       served.set(metainfo.infohashHex, torrent);
@@ -215,7 +216,6 @@ export async function startSelling(options: SellingOptions): Promise<Selling> {
         extensions: [Metadata.serving(metainfo.infoBytes), links.extension as never],
         onPeer: (peer) => welcome(torrent, peer),
       });
-      discovery.start();
     },
     get torrents() {
       return [...served.values()];
