@@ -1,0 +1,228 @@
+/**
+ * Gas on a development chain under Berlin rules: whole transactions, real signatures, the deployed hub. Nothing here
+ * is timed and nothing varies from run to run, so each figure is one transaction. Main rows show the steady state
+ * (the payee has settled before, the payer has opened before); first-ever cases are told beside them.
+ */
+import { call } from '../../dist/native/binding.js';
+import * as Chains from '../../dist/settlement/chain.js';
+import * as Deploy from '../../dist/settlement/deploy.js';
+import * as DevChain from '../../dist/settlement/dev-chain.js';
+import { Hub } from '../../dist/settlement/hub.js';
+import { readArtifact } from '../../dist/settlement/hub-code.js';
+import * as Senders from '../../dist/settlement/sender.js';
+import { type Call, memoryStore } from '../../dist/settlement/transaction.js';
+import type { Settings } from './main.js';
+import { check } from './measure.js';
+import type { Row } from './report.js';
+import { SEED } from './vouchers.js';
+
+/** A later cash of the BTFS vault, the rival on the same chain; published figure, not run here. */
+const VAULT_CASH = 72_020;
+const VAULT = 'peer: BTFS vault, later cash (published)';
+const DEPOSIT = 10n ** 18n;
+const AMOUNT = 10n ** 17n;
+const CHALLENGE_PERIOD = 3_600;
+
+interface Channel {
+  readonly voucherKey: Uint8Array;
+  readonly secret: Uint8Array;
+}
+
+/** A hub on a chain of its own, and everything a party does there. */
+interface Scene {
+  readonly dev: DevChain.DevChain;
+  readonly hub: Hub;
+  readonly chain: Chains.Chain;
+  readonly payer: Senders.Sender;
+  readonly payee: Senders.Sender;
+  /** A payee who has never settled. */
+  readonly newcomer: Senders.Sender;
+  readonly deployGas: number;
+  end(): Promise<void>;
+}
+
+export async function gas(_settings: Settings): Promise<Row[]> {
+  const scene = await openScene();
+  try {
+    return [...(await opening(scene)), ...(await settling(scene)), ...(await closing(scene))];
+  } finally {
+    await scene.end();
+  }
+}
+
+async function opening(scene: Scene): Promise<Row[]> {
+  const { hub, payer, payee } = scene;
+  const payeeAddress = payee.account.address;
+  const open = (channel: Channel): Call =>
+    hub.open({ voucherKey: channel.voucherKey, payee: payeeAddress, deposit: DEPOSIT });
+  const [one, two] = channels(2);
+  const first = await used(payer, open(one!));
+  const later = await used(payer, open(two!));
+  const many = channels(100);
+  const batch = await openAll(scene, payee, many);
+  const facts = await hub.readChannels(many.map(({ voucherKey }) => ({ voucherKey, payee: payeeAddress })));
+  check(facts.length === 100 && facts.every(({ deposit }) => deposit === DEPOSIT), 'a channel was not opened');
+  return [
+    row('gas.deploy', 'the hub, once for everyone', scene.deployGas, 1, null, true),
+    row('gas.open', 'open, by a payer that opened before', later, 1, null),
+    row('gas.open.first', 'a payer’s first open ever', first, 1, null, true),
+    row('gas.open.100', 'openMany of 100, per channel', batch, 100, null, true),
+  ];
+}
+
+async function settling(scene: Scene): Promise<Row[]> {
+  const { payee, newcomer } = scene;
+  const rows: Row[] = [];
+  const one = channels(1);
+  await openAll(scene, newcomer, one);
+  const first = await settle(scene, newcomer, one);
+  // The payee's credit is written for the first time here, so that it is not in the figures below.
+  const opener = channels(1);
+  await openAll(scene, payee, opener);
+  await settle(scene, payee, opener);
+  for (const count of [1, 10, 100]) {
+    const some = channels(count);
+    await openAll(scene, payee, some);
+    const total = await settle(scene, payee, some);
+    const what = `settle of ${count}, per voucher; ${VAULT}`;
+    rows.push(row(`gas.settle.${count}`, what, total, count, VAULT_CASH));
+    if (count === 1) {
+      const never = `a payee’s first settle ever; ${VAULT.replace('later', 'first')}`;
+      rows.push(row('gas.settle.1.first', never, first, 1, VAULT_FIRST_CASH, true));
+    }
+  }
+  return rows;
+}
+const VAULT_FIRST_CASH = 123_340;
+
+async function closing(scene: Scene): Promise<Row[]> {
+  const { hub, payer, payee, dev } = scene;
+  const address = payee.account.address;
+  const close = async (some: readonly Channel[], settled: boolean): Promise<number> => {
+    await openAll(scene, payee, some);
+    if (settled) await settle(scene, payee, some);
+    const closings = some.map((channel) => {
+      return { voucherKey: channel.voucherKey, row: settled ? undefined : voucher(scene, channel, address) };
+    });
+    const total = await used(payee, only(hub.cooperativeClose(address, closings)));
+    const keys = some.map(({ voucherKey }) => ({ voucherKey, payee: address }));
+    const facts = await hub.readChannels(keys);
+    const done = facts.every((fact) => fact.settled === AMOUNT && fact.closeAt === 0xffff_ffff);
+    check(done, 'a channel was not closed at its head');
+    return total;
+  };
+  const first = await close(channels(1), false);
+  const later = await close(channels(1), false);
+  const settledBefore = await close(channels(1), true);
+  const batch = await close(channels(100), false);
+  const [alone] = channels(1);
+  await openAll(scene, payee, [alone!]);
+  const key = { voucherKey: alone!.voucherKey, payee: address };
+  const request = await used(payer, hub.requestClose(key));
+  await ask(dev.rpcUrl, 'evm_increaseTime', CHALLENGE_PERIOD + 1);
+  await ask(dev.rpcUrl, 'anvil_mine', '0x1');
+  const withdrawal = await used(payer, hub.withdraw(key));
+  const credit = await used(payer, hub.withdrawCredit(payer.account.address, payer.account.address));
+  return [
+    row('gas.close', 'cooperative close of 1 with its head', later, 1, null),
+    row('gas.close.first', 'the same, the payer’s first credit ever', first, 1, null, true),
+    row('gas.close.settled', 'the same, of a settled channel', settledBefore, 1, null, true),
+    row('gas.close.100', 'cooperative close of 100 with their heads, per channel', batch, 100, null, true),
+    row('gas.close.request', 'requestClose', request, 1, null, true),
+    row('gas.close.withdraw', 'withdraw after the challenge period', withdrawal, 1, null, true),
+    row('gas.close.credit', 'withdrawCredit', credit, 1, null, true),
+  ];
+}
+
+/** Settles a voucher of each channel and looks whether the hub says so too. */
+async function settle(scene: Scene, payee: Senders.Sender, some: readonly Channel[]): Promise<number> {
+  const { address } = payee.account;
+  const before = await scene.hub.credit(address, await scene.chain.head());
+  const rows = some.map((channel) => voucher(scene, channel, address));
+  const total = await used(payee, only(scene.hub.settle(address, rows)));
+  const gained = (await scene.hub.credit(address, await scene.chain.head())) - before;
+  check(gained === AMOUNT * BigInt(some.length), `settling ${some.length} vouchers credited ${gained}`);
+  return total;
+}
+
+function voucher({ hub }: Scene, { secret }: Channel, payee: Uint8Array): Uint8Array {
+  const { chainId, hub: address } = hub.domain;
+  const domain = call((addon) => addon.domainSeparator(chainId, address));
+  return call((addon) => addon.signVoucher(domain, secret, payee, AMOUNT));
+}
+
+let nextKey = 0;
+
+/** Voucher keys that no other channel has: every slot that is touched is cold and new. */
+function channels(count: number): Channel[] {
+  return Array.from({ length: count }, () => {
+    const index = BigInt(nextKey++);
+    const voucherKey = call((addon) => addon.deriveVoucherKeys(SEED, index, 1));
+    return { voucherKey, secret: call((addon) => addon.deriveVoucherSecret(SEED, index)) };
+  });
+}
+
+async function openAll(scene: Scene, payee: Senders.Sender, some: readonly Channel[]): Promise<number> {
+  const openings = some.map(({ voucherKey }) => {
+    return { voucherKey, payee: payee.account.address, deposit: DEPOSIT };
+  });
+  return used(scene.payer, only(scene.hub.openMany(openings)));
+}
+
+/** Gas of the whole transaction, as its receipt says. */
+async function used(sender: Senders.Sender, wanted: Call): Promise<number> {
+  const receipt = await sender.send(wanted);
+  return Number(receipt.gasUsed);
+}
+
+function only(calls: readonly Call[]): Call {
+  check(calls.length === 1, `${calls.length} transactions instead of one`);
+  return calls[0]!;
+}
+
+function row(
+  id: string,
+  what: string,
+  total: number,
+  count: number,
+  peer: number | null,
+  info = false,
+): Row {
+  const ours = total / count;
+  // Less gas is better: the ratio says how many times less.
+  return { id, what, unit: 'gas', ours, peer, ratio: peer === null ? null : peer / ours, info };
+}
+
+async function openScene(): Promise<Scene> {
+  const dev = await DevChain.start({ blockTime: 0 });
+  const ends: Array<() => Promise<void>> = [() => dev.stop()];
+  const end = async (): Promise<void> => {
+    for (const one of ends.reverse()) await one();
+  };
+  try {
+    const chain = await Chains.connect(dev.profile);
+    ends.push(async () => chain.close());
+    const sender = async (index: number): Promise<Senders.Sender> => {
+      const opened = await Senders.open(chain, dev.accounts[index]!, memoryStore(), { pollMs: 10 });
+      ends.push(() => opened.close());
+      return opened;
+    };
+    const [payer, payee, newcomer] = [await sender(0), await sender(1), await sender(2)];
+    const artifact = await readArtifact();
+    const deployed = await Deploy.deploy(payer, artifact, CHALLENGE_PERIOD);
+    const hub = new Hub(chain, deployed.hub, artifact);
+    await hub.verify();
+    return { dev, hub, chain, payer, payee, newcomer, deployGas: Number(deployed.gas), end };
+  } catch (thrown) {
+    await end();
+    throw thrown;
+  }
+}
+
+/** One raw question to the node, for what the product never asks. */
+async function ask(url: string, method: string, ...params: unknown[]): Promise<void> {
+  const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method, params });
+  const response = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body });
+  const { error } = (await response.json()) as { error?: { message: string } };
+  if (error) throw new Error(`${method}: ${error.message}`);
+}
