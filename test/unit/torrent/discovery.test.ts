@@ -9,12 +9,21 @@ import { until } from '../wire/support.js';
 const infohash = new Uint8Array(20).fill(0xab);
 const peerId = (letter: string): Uint8Array => Buffer.from(`-PW0100-${letter.repeat(12)}`);
 
-async function realTracker(): Promise<{ http: string; udp: string; server: Server }> {
-  const server = new Server({ http: true, udp: true, ws: false, stats: false });
-  await new Promise<void>((resolve) =>
-    server.listen(0, { http: '127.0.0.1', udp: '127.0.0.1', udp6: '::1' }, () => resolve()),
-  );
-  onTestFinished(() => new Promise<void>((resolve) => server.close(() => resolve())));
+/** What the tests use of the tracker; its own types know less. */
+interface TrackerServer {
+  readonly http: { address(): unknown };
+  readonly udp: { address(): { readonly port: number } };
+  readonly torrents: Readonly<Record<string, { readonly complete: number; readonly incomplete: number }>>;
+  listen(port: number, hosts: { http: string; udp: string; udp6: string }, done: () => void): void;
+  close(done: () => void): void;
+}
+
+async function realTracker(): Promise<{ http: string; udp: string; server: TrackerServer }> {
+  const options = { http: true, udp: true, ws: false, stats: false };
+  const server = new Server(options) as unknown as TrackerServer;
+  const hosts = { http: '127.0.0.1', udp: '127.0.0.1', udp6: '::1' };
+  await new Promise<void>((resolve) => server.listen(0, hosts, resolve));
+  onTestFinished(() => new Promise<void>((resolve) => server.close(resolve)));
   const port = (server.http.address() as AddressInfo).port;
   const udpPort = server.udp.address().port;
   return { http: `http://127.0.0.1:${port}/announce`, udp: `udp://127.0.0.1:${udpPort}/announce`, server };

@@ -130,7 +130,7 @@ describe('the guard', () => {
         seen.push('message');
       }
       async onExtendedHandshake(handshake: Record<string, unknown>): Promise<void> {
-        if (handshake.async !== undefined) throw new Error('rejected');
+        if (handshake['async'] !== undefined) throw new Error('rejected');
       }
     }
     Object.defineProperty(Thrower.prototype, 'name', { value: 'ut_test' });

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../../src/clock.js';
 import * as Metadata from '../../../src/wire/metadata.js';
+import type { Peer } from '../../../src/wire/peer.js';
 import { bench, greeted, INFOHASH, message, until } from './support.js';
 
 const info = createHash('shake256', { outputLength: 70_000 }).update('info').digest();
@@ -28,7 +29,7 @@ describe('metadata of a torrent', () => {
     const honest = await bench({ letter: 'h', extensions: [Metadata.serving(info)] });
     const collection = Metadata.collect(digest, systemClock);
     const client = await bench({ letter: 'c', extensions: [collection.extension] });
-    const lying = [];
+    const lying: Peer[] = [];
     for (const { port } of liars)
       lying.push(await client.session.dial({ address: '127.0.0.1', port, infohash: INFOHASH }));
     await until(() => lying[0]?.closed === true && lying[1]?.closed === true);
