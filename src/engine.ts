@@ -7,6 +7,16 @@ import { join } from 'node:path';
 import { parseAddress } from './channels/channel.js';
 import { type Clock, systemClock } from './clock.js';
 import type { Config } from './config.js';
+import {
+  attachPayee,
+  attachPayer,
+  type PayeeWire,
+  type PayeeWireOptions,
+  type PayerWire,
+  type PayerWireOptions,
+  type PaymentExtensionClass,
+} from './engine/attaching.js';
+import { type Buying, startBuying } from './engine/buying.js';
 import { type ChainSide, openChainSide, type ReadyChain } from './engine/chain-side.js';
 import { openDelegate } from './engine/delegating.js';
 import { runDownload } from './engine/downloading.js';
@@ -257,6 +267,39 @@ export class Engine implements Ops.Operations {
     }
   }
 
+  /** Makes the payment extension for a wire that somebody else runs; see `paymentExtension`. */
+  extension(options: PayeeWireOptions | PayerWireOptions): PaymentExtensionClass {
+    if (options.role === 'payer')
+      return attachPayer((onStanding) => this.#openPurse(options, onStanding), options);
+    if (!this.#selling) throw new PieceworkError('BAD_CONFIG', 'this engine does not sell');
+    return attachPayee(this.#selling, options);
+  }
+
+  async #openPurse(options: PayerWireOptions, onStanding: (standing: string) => void): Promise<Buying> {
+    const { terms } = await this.#side.ready();
+    const { buying } = this.config;
+    return startBuying({
+      ...options,
+      ledger: this.#ledger,
+      executor: this.#executor,
+      settling: this.#settling,
+      domain: this.#side.domain,
+      challengePeriod: terms.challengePeriod,
+      clock: this.#clock,
+      priceMiBMax: buying.priceMiBMax,
+      gasMax: buying.gasMax,
+      prepayMax: buying.prepayMax,
+      mayOpen: this.#options.account !== undefined,
+      onEvent: (event) => this.#event('info', JSON.stringify(event)),
+      events: {
+        onStanding: (_link, standing) => onStanding(standing),
+        onAck: () => {},
+        onReceipt: () => {},
+        onFailure: this.#fail,
+      },
+    });
+  }
+
   /** Ends everything that runs, settles the books of open sessions, and releases the data folder. */
   close(): Promise<void> {
     this.#closing ??= this.#shutDown();
@@ -285,4 +328,18 @@ export class Engine implements Ops.Operations {
   #event(level: EngineEvent['level'], text: string): void {
     this.#options.onEvent?.({ level, text });
   }
+}
+
+/**
+ * The pw_pay extension for one bittorrent-protocol wire that the caller runs: `wire.use(paymentExtension(engine,
+ * {…}))`. The wire then has `pw_pay`, with `admit` and `sent` for a payee, `reserve` and `received` for a payer.
+ * @throws PieceworkError BAD_CONFIG when the engine does not sell and the role is payee.
+ */
+export function paymentExtension(engine: Engine, options: PayeeWireOptions): PaymentExtensionClass<PayeeWire>;
+export function paymentExtension(engine: Engine, options: PayerWireOptions): PaymentExtensionClass<PayerWire>;
+export function paymentExtension(
+  engine: Engine,
+  options: PayeeWireOptions | PayerWireOptions,
+): PaymentExtensionClass {
+  return engine.extension(options);
 }

@@ -3,25 +3,18 @@ import { createReadStream, type Dirent, readdirSync, statSync } from 'node:fs';
 import { basename, join, relative } from 'node:path';
 
 /**
- * The first file under `sources` whose copy under `folder` differs or is missing, or undefined when all are
- * the same. A single file stands at `folder` itself; several, or a folder, beneath it.
+ * The first file among `sources` whose copy differs or is missing, or undefined when all are the same. The
+ * copy of a single source stands at `copies` itself, those of several beneath it by their names.
  */
-export async function sameFiles(
+export async function firstDifference(
   sources: readonly string[],
-  folder: string,
-  name: string,
-  count: number,
+  copies: string,
 ): Promise<string | undefined> {
   for (const source of sources) {
-    const single = count === 1;
-    const root = single ? folder : join(folder, basename(source));
-    if (statSync(source).isFile()) {
-      const copy = single && basename(folder) !== name ? join(folder, name) : root;
-      if (!(await sameBytes(source, copy))) return source;
-    } else {
-      for (const file of filesUnder(source)) {
-        if (!(await sameBytes(file, join(root, relative(source, file))))) return file;
-      }
+    const copy = sources.length === 1 ? copies : join(copies, basename(source));
+    const files = statSync(source).isFile() ? [source] : filesUnder(source);
+    for (const file of files) {
+      if (!(await isSame(file, join(copy, relative(source, file))))) return file;
     }
   }
   return undefined;
@@ -32,7 +25,7 @@ function filesUnder(folder: string): string[] {
   return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
 }
 
-async function sameBytes(one: string, two: string): Promise<boolean> {
+async function isSame(one: string, two: string): Promise<boolean> {
   try {
     if (statSync(one).size !== statSync(two).size) return false;
   } catch {

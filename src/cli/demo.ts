@@ -16,11 +16,11 @@ import * as Tools from '../engine/tools.js';
 import { PieceworkError } from '../errors.js';
 import { formatSize, MIB, parseAmount, parsePrice } from '../units.js';
 import { type Child, startChild } from './child.js';
-import { sameFiles } from './compare.js';
+import { firstDifference } from './compare.js';
 import { type CommonFlags, interruption } from './context.js';
 import { findDaemon } from './daemon.js';
 import * as Output from './output.js';
-import { printReconciliation, type Reconciliation } from './reconciliation.js';
+import { type Holdings, printReconciliation, type Reconciliation } from './reconciliation.js';
 import { startTracker } from './tracker.js';
 
 const BUDGET = '20BTT';
@@ -127,7 +127,7 @@ async function play(
   const { end, channel } = await watchDownload(getter, seeder, payee);
   await getter.ended;
 
-  const differing = await sameFiles(payload, join(downloads, seeding.name), seeding.name, payload.length);
+  const differing = await firstDifference(payload, join(downloads, seeding.name));
   if (differing !== undefined)
     throw new PieceworkError('VERIFY_FAILED', `${differing} differs from its source`);
   Output.line(`Every byte of ${formatSize(end.bytes)} is the same as its source.`);
@@ -212,12 +212,6 @@ async function makeParty(dataDir: string, chain: ChainConfig, funder: Tools.Acco
   const account = await Tools.createWallet(walletPath, password, { scryptN: 4096 });
   await Tools.transfer(chain, funder, account.address, FUNDS);
   return { dataDir, passwordFile, address: account.address };
-}
-
-export interface Holdings {
-  readonly payer: bigint;
-  readonly payee: bigint;
-  readonly hub: bigint;
 }
 
 async function holdings(chain: ChainConfig, payer: Party, payee: Party): Promise<Holdings> {

@@ -7,8 +7,14 @@ import type {
   StatementView,
   WithdrawReport,
 } from '../engine/operations.js';
-import type { Holdings } from './demo.js';
 import * as Output from './output.js';
+
+/** Balances on the chain, in base units. */
+export interface Holdings {
+  readonly payer: bigint;
+  readonly payee: bigint;
+  readonly hub: bigint;
+}
 
 export interface Reconciliation {
   readonly seeding: SeedView;

@@ -51,7 +51,16 @@ export interface Selling {
   serve(metainfo: Metainfo, storage: Storage, port: number): Promise<void>;
   readonly torrents: readonly ServedTorrent[];
   onFacts(facts: ChannelFacts): Promise<void>;
+  /** Sends what is decided about a link that is no peer of ours to `events`. */
+  adopt(link: PayLink, events: ForeignEvents): void;
+  release(link: PayLink): Promise<void>;
   close(): Promise<void>;
+}
+
+/** What the payee decides about a wire that someone else runs. */
+export interface ForeignEvents {
+  onStanding(standing: string): void;
+  onResume(): void;
 }
 
 interface Served {
@@ -66,6 +75,7 @@ interface Served {
 export async function startSelling(options: SellingOptions): Promise<Selling> {
   const { config, chain, delegate, ledger, executor, session, clock } = options;
   const served = new Map<string, Served>();
+  const foreign = new Map<number, ForeignEvents>();
   const bans = createBans(clock);
   await closeLeftovers(ledger);
 
@@ -108,6 +118,7 @@ export async function startSelling(options: SellingOptions): Promise<Selling> {
     },
     {
       onStanding(link, standing) {
+        foreign.get(link.id)?.onStanding(standing);
         const found = locate(link);
         if (!found) return;
         const unpaid = config.freeSlots > 0 ? 'free' : 'none';
@@ -117,6 +128,7 @@ export async function startSelling(options: SellingOptions): Promise<Selling> {
         );
       },
       onResume(link) {
+        foreign.get(link.id)?.onResume();
         const found = locate(link);
         found?.torrent.seeder.resume(found.peer);
       },
@@ -221,6 +233,11 @@ export async function startSelling(options: SellingOptions): Promise<Selling> {
       return [...served.values()];
     },
     onFacts: payee.onFacts,
+    adopt: (link, events) => void foreign.set(link.id, events),
+    async release(link) {
+      foreign.delete(link.id);
+      await payee.detach(link).catch(options.onFailure);
+    },
     async close() {
       await watcher.stop();
       for (const [infohash, { seeder, storage, discovery }] of served) {

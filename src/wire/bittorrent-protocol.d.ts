@@ -34,7 +34,8 @@ declare module 'bittorrent-protocol' {
     readonly destroyed: boolean;
 
     use(extension: WireExtensionConstructor): void;
-    handshake(infohash: string, peerId: string, extensions: { fast: boolean; dht: boolean }): void;
+    handshake(infohash: string, peerId: string, extensions?: { fast: boolean; dht: boolean }): void;
+    pipe<Target>(target: Target): Target;
     startEncryption(infohash: string): void;
     setInfoHash(infohash: string): void;
     keepAlive(): void;
