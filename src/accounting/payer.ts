@@ -62,7 +62,8 @@ export type Standing = 'waiting' | 'ready' | 'refused' | 'exhausted';
 export interface PayerEvents {
   /** The peer sells to us from now on, or no longer. `code` says why not. */
   onStanding(link: PayLink, standing: Standing, code?: RejectCode): void;
-  onAck(link: PayLink, ack: Ack): void;
+  /** The payee holds a durable voucher of this channel for `ack.authorized`. */
+  onAck(link: PayLink, ack: Ack, voucherKey: Uint8Array): void;
   onReceipt(link: PayLink, receipt: Receipt): void;
   onFailure(reason: unknown): void;
 }
@@ -204,10 +205,10 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
   }
 
   function onAck(purse: Purse, ack: Ack): void {
-    events.onAck(purse.link, ack);
     const { head } = purse;
     if (!head || ack.authorized > head.authorized) return;
     acknowledged(head, ack.authorized);
+    events.onAck(purse.link, ack, head.voucherKey);
     if (head.acked >= head.authorized) purse.onAcked?.();
   }
 

@@ -3,8 +3,9 @@
  * joins fetcher, payer and session; each decides for itself.
  */
 import type { Standing } from '../accounting/payer.js';
+import { formatAddress } from '../channels/channel.js';
 import type { PayLink } from '../channels/link.js';
-import type { RejectCode } from '../channels/message.js';
+import type { Ack, RejectCode } from '../channels/message.js';
 import { type Clock, sleep } from '../clock.js';
 import { type ErrorCode, PieceworkError } from '../errors.js';
 import { dialsMax, fetchHopelessMs, fetchIdleMs, finishTimeoutMs, redialMs } from '../limits.js';
@@ -40,7 +41,7 @@ export interface FetchingOptions {
 
 export interface BuyingEvents {
   onStanding(link: PayLink, standing: Standing, code?: RejectCode): void;
-  onAck(): void;
+  onAck(link: PayLink, ack: Ack, voucherKey: Uint8Array): void;
   onReceipt(link: PayLink, receipt: { session: Uint8Array; bytes: bigint; amount: bigint }): void;
   onFailure(reason: unknown): void;
 }
@@ -136,7 +137,12 @@ class Fetching {
   async #startBuying(make: NonNullable<FetchingOptions['makeBuying']>): Promise<void> {
     this.#buying = await make({
       onStanding: (link, standing, code) => this.#onStanding(link, standing, code),
-      onAck: () => {},
+      onAck: (_link, { authorized }, voucherKey) =>
+        this.#options.onEvent({
+          event: 'ack',
+          voucherKey: formatAddress(voucherKey),
+          authorized: String(authorized),
+        }),
       onReceipt: (_link, { session, bytes, amount }) =>
         this.#options.onEvent({
           event: 'receipt',

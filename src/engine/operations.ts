@@ -155,6 +155,8 @@ export type FetchEvent =
       readonly transaction?: TransactionView;
     }
   | FetchProgress
+  /** A payee acknowledged: it holds a durable voucher of that channel for this cumulative amount. */
+  | { readonly event: 'ack'; readonly voucherKey: string; readonly authorized: string }
   | { readonly event: 'warning'; readonly text: string }
   | { readonly event: 'receipt'; readonly session: string; readonly bytes: string; readonly amount: string }
   | FetchEnd;
