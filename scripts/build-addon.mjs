@@ -12,7 +12,17 @@ const [flag, output] = process.argv.slice(2);
 if (flag === '--skip-sync') {
   const folder = resolve(output);
   mkdirSync(folder, { recursive: true });
-  args.push('--features', 'skip-sync', '--output-dir', folder, '--target-dir', join(root, 'target', 'skip-sync'));
+  args.push(
+    '--features',
+    'skip-sync',
+    '--output-dir',
+    folder,
+    '--target-dir',
+    join(root, 'target', 'skip-sync'),
+  );
 }
-const { status } = spawnSync(process.execPath, [napi, ...args, '--', '--locked'], { cwd: root, stdio: 'inherit' });
+const { status } = spawnSync(process.execPath, [napi, ...args, '--', '--locked'], {
+  cwd: root,
+  stdio: 'inherit',
+});
 process.exitCode = status ?? 1;

@@ -3,6 +3,7 @@
 import { spawn } from 'node:child_process';
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
 import { root, setUp } from './setup.mjs';
 
 const filters = process.argv.slice(2);
@@ -34,7 +35,7 @@ async function rust() {
 async function solidity() {
   console.log('— Solidity: the hub');
   const { status, output } = await run(process.execPath, ['scripts/forge.mjs', 'test']);
-  const plain = output.replaceAll(/\u001b\[[0-9;]*m/g, '');
+  const plain = stripVTControlCharacters(output);
   const summary = /(\d+) tests passed, (\d+) failed, (\d+) skipped/g;
   count(plain, summary, status);
 }

@@ -61,7 +61,7 @@ export function createIntake(book: Book, verify: VerifyClaims): Intake {
           verify,
           batch.map((one) => one.submission),
         );
-        batch.forEach((one, index) => one.resolve(verdicts[index]!));
+        for (const [index, one] of batch.entries()) one.resolve(verdicts[index]!);
       } catch (reason) {
         for (const one of batch) one.reject(reason);
       }

@@ -41,7 +41,8 @@ interface State {
 
 type Rule = (credit: Credit.Credit, terms: Credit.CreditTerms, price: bigint) => bigint;
 
-const unpaid = (s: State): bigint => (s.granted - s.writtenOff > s.head ? s.granted - s.writtenOff - s.head : 0n);
+const unpaid = (s: State): bigint =>
+  s.granted - s.writtenOff > s.head ? s.granted - s.writtenOff - s.head : 0n;
 const outstanding = (s: State): number => s.connections.reduce((sum, c) => sum + c.asked + c.flight, 0);
 
 function start(setting: Setting): State {
@@ -97,7 +98,12 @@ function successors(state: State, setting: Setting, rule: Rule): State[] {
       }, index);
     }
     const owed = unpaid(state) + price;
-    if (c.asked > 0 && !bad && owed <= rule(state.credit, terms, price) && state.granted - state.writtenOff + price <= deposit) {
+    if (
+      c.asked > 0 &&
+      !bad &&
+      owed <= rule(state.credit, terms, price) &&
+      state.granted - state.writtenOff + price <= deposit
+    ) {
       step((s, own) => {
         own.asked--;
         own.flight++;
@@ -106,8 +112,10 @@ function successors(state: State, setting: Setting, rule: Rule): State[] {
     }
     if (c.flight > 0) step((s, own) => deliver(s, own, setting), index);
     if (c.mail.length > 0) step((s, own) => receive(s, own, setting), index);
-    const wantsMore = state.due + reserved + price <= deposit && state.connections.some((other) => other.todo > 0);
-    if (outstanding(state) === 0 && !wantsMore && state.due > state.sent) step((s, own) => mail(s, own, true), index);
+    const wantsMore =
+      state.due + reserved + price <= deposit && state.connections.some((other) => other.todo > 0);
+    if (outstanding(state) === 0 && !wantsMore && state.due > state.sent)
+      step((s, own) => mail(s, own, true), index);
     if (state.losses < setting.losses) {
       step((s, own) => lose(s, own, true, setting), index);
       if (c.flight > 0) step((s, own) => lose(s, own, false, setting), index);
@@ -186,7 +194,8 @@ function explore(setting: Setting, rule: Rule): Report {
     seen.add(name);
     report.states++;
     if (unpaid(state) > setting.exposure) return { ...report, stuck: `exposure exceeded: ${name}` };
-    if (state.head > setting.deposit || state.sent > state.due) return { ...report, stuck: `overpaid: ${name}` };
+    if (state.head > setting.deposit || state.sent > state.due)
+      return { ...report, stuck: `overpaid: ${name}` };
     const next = successors(state, setting, rule);
     const honest = next.filter((s) => s.losses === state.losses);
     todo.push(...next);
@@ -199,7 +208,12 @@ function explore(setting: Setting, rule: Rule): Report {
       // Nothing moves after a loss: a minute later the payee gives up what is lost.
       const amount = unpaid(state);
       const credit = Credit.afterDefault(state.credit, setting.price, amount);
-      todo.push({ ...cloned(state), writtenOff: state.writtenOff + amount, credit, defaults: state.defaults + 1 });
+      todo.push({
+        ...cloned(state),
+        writtenOff: state.writtenOff + amount,
+        credit,
+        defaults: state.defaults + 1,
+      });
       report.defaults++;
     } else if (!(state.losses > 0 && Credit.isBad(state.credit, terms)) && !(state.losses > 0 && !covered)) {
       return { ...report, stuck: name };
@@ -214,9 +228,22 @@ function* settings(losses: number): Generator<Setting> {
       for (const slack of [0n, 3n]) {
         for (const windowMax of [1n, 9n]) {
           for (const deposit of [100n, 5n]) {
-            for (const [pieces, depth] of [[2, 1], [2, 2], [3, 3]] as const) {
+            for (const [pieces, depth] of [
+              [2, 1],
+              [2, 2],
+              [3, 3],
+            ] as const) {
               if (losses > 0 && pieces > 2) continue;
-              yield { price, step, exposure: step + price + slack, windowMax, deposit, pieces, depth, losses };
+              yield {
+                price,
+                step,
+                exposure: step + price + slack,
+                windowMax,
+                deposit,
+                pieces,
+                depth,
+                losses,
+              };
             }
           }
         }
@@ -225,7 +252,10 @@ function* settings(losses: number): Generator<Setting> {
   }
 }
 
-function check(losses: number, rule: Rule): { settings: number; states: number; finished: number; defaults: number; stuck: string[] } {
+function check(
+  losses: number,
+  rule: Rule,
+): { settings: number; states: number; finished: number; defaults: number; stuck: string[] } {
   const total = { settings: 0, states: 0, finished: 0, defaults: 0, stuck: [] as string[] };
   for (const setting of settings(losses)) {
     const report = explore(setting, rule);
@@ -249,13 +279,16 @@ describe('granting and paying, exhaustively', () => {
 
   it('recovers from a lost connection at any point, by a bounded default at worst', () => {
     const total = check(1, Credit.unpaidMax);
-    console.log(`with a loss: ${total.settings} settings, ${total.states} states, ${total.defaults} defaults`);
+    console.log(
+      `with a loss: ${total.settings} settings, ${total.states} states, ${total.defaults} defaults`,
+    );
     expect(total.stuck).toEqual([]);
     expect(total.defaults).toBeGreaterThan(0);
   });
 
   it('catches the rule without the minimum step as a deadlock (canary)', () => {
-    const naive: Rule = (credit, terms) => min(terms.exposureMax, credit.window > terms.minStep ? credit.window : terms.minStep);
+    const naive: Rule = (credit, terms) =>
+      min(terms.exposureMax, credit.window > terms.minStep ? credit.window : terms.minStep);
     expect(check(0, naive).stuck.length).toBeGreaterThan(0);
   });
 });

@@ -14,12 +14,19 @@ describe('amounts', () => {
     expect(Units.parseAmount(Units.formatAmount(amount))).toBe(amount);
   });
 
-  it.each(['', '20', '-1BTT', '1e3BTT', '0.0000000000000000001BTT', '1.5wei', '79228162514.264337593543950336BTT', '0x1BTT', 'NaNBTT'])(
-    'refuses "%s"',
-    (text) => {
-      expect(() => Units.parseAmount(text)).toThrow(PieceworkError);
-    },
-  );
+  it.each([
+    '',
+    '20',
+    '-1BTT',
+    '1e3BTT',
+    '0.0000000000000000001BTT',
+    '1.5wei',
+    '79228162514.264337593543950336BTT',
+    '0x1BTT',
+    'NaNBTT',
+  ])('refuses "%s"', (text) => {
+    expect(() => Units.parseAmount(text)).toThrow(PieceworkError);
+  });
 
   it('reads prices exactly or not at all', () => {
     expect(Units.parsePrice('0.5BTT/GiB')).toBe(Units.BTT / 2048n);

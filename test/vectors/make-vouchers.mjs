@@ -4,13 +4,29 @@
  * repository; with `--check` it writes nothing and fails if the files differ from what it would write.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
-import { concat, dataLength, getBytes, hexlify, id, keccak256, recoverAddress, SigningKey } from 'ethers';
-import { computeAddress, toBeHex, TypedDataEncoder } from 'ethers';
+import {
+  computeAddress,
+  concat,
+  dataLength,
+  getBytes,
+  hexlify,
+  id,
+  keccak256,
+  recoverAddress,
+  SigningKey,
+  TypedDataEncoder,
+  toBeHex,
+} from 'ethers';
 
 const N = 0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141n;
 const HALF = (N - 1n) / 2n;
 const AMOUNT_MAX = (1n << 96n) - 1n;
-const TYPES = { Voucher: [{ name: 'payee', type: 'address' }, { name: 'cumulativeAmount', type: 'uint256' }] };
+const TYPES = {
+  Voucher: [
+    { name: 'payee', type: 'address' },
+    { name: 'cumulativeAmount', type: 'uint256' },
+  ],
+};
 const CHAINS = [199n, 1029n, 1n, 31337n, (1n << 64n) - 1n];
 
 const seed = id('piecework voucher vectors 1');
@@ -111,7 +127,10 @@ for (let at = 0; at < 48; at++) {
 }
 
 let differs = false;
-for (const [name, rows] of [['voucher.json', records], ['voucher-mutations.json', mutations]]) {
+for (const [name, rows] of [
+  ['voucher.json', records],
+  ['voucher-mutations.json', mutations],
+]) {
   const path = new URL(name, import.meta.url);
   const text = `[\n${rows.map((row) => JSON.stringify(row)).join(',\n')}\n]\n`;
   if (!process.argv.includes('--check')) writeFileSync(path, text);
