@@ -42,6 +42,8 @@ export const offerGraceSeconds = 600n;
 export const voucherLateMs = 2_000;
 export const defaultAfterMs = 60_000;
 export const staleGrantMs = 60_000;
+/** Channels that may wait to be looked up on the chain. */
+export const lookUpsMax = 64;
 export const intakeQueueMax = 100_000;
 export const batchCommandsMax = 4_096;
 

@@ -4,7 +4,7 @@
  * or a write-off wakes it again.
  */
 import type { Clock } from '../clock.js';
-import { defaultAfterMs, voucherLateMs } from '../limits.js';
+import { defaultAfterMs, staleGrantMs, voucherLateMs } from '../limits.js';
 import type { Status } from '../native/records.js';
 import { adopt, type ChannelAccount, type PayeeSession, unpaid } from './account.js';
 import type { Book } from './book.js';
@@ -94,13 +94,30 @@ export function createGranting(book: Book, clock: Clock, events: GrantingEvents)
       session.cancelLate = undefined;
       // Pieces still on their way cannot be paid yet: the payer is not late while we are.
       if (!session.stalled || session.choked || session.link.closed) return;
-      if (session.underWay.size > 0) return stall(session);
+      if (session.underWay.size > 0) {
+        dropStale(session);
+        return stall(session);
+      }
       session.choked = true;
       session.cancelLate = clock.after(defaultAfterMs, () =>
         takeDefault(session.account, session.index, session.piecePrice),
       );
       events.onLate(session);
     });
+  }
+
+  /** Gives up grants that the peer does not fetch to their end, so that they cannot hold the window for ever. */
+  function dropStale(session: PayeeSession): void {
+    const untilMs = clock.monotonicMs() - staleGrantMs;
+    let bytes = 0n;
+    for (const [piece, grant] of session.underWay) {
+      if (grant.sinceMs > untilMs) continue;
+      session.underWay.delete(piece);
+      bytes += BigInt(grant.bytes);
+    }
+    if (bytes === 0n) return;
+    const value = Tariff.priceStep(session.offer.priceMiB, session.grantedBytes - bytes, bytes);
+    giveUp(session.account, session.index, value).then(() => wake(session.account), events.onFailure);
   }
 
   /** Gives up what the channel owes: the window is free again, but back to one piece. */

@@ -109,7 +109,7 @@ export function attachPayer(
       onInvalid(link, refused, code) {
         if (refused !== 'reject') link.send({ type: 'reject', refused, code, detail: '' });
       },
-      onClosed: (link) => late(({ payer }) => payer.detach(link)),
+      onClosed: (link) => late((purse) => purse.detach(link)),
     },
     { address: options.address, localPeerId: options.localPeerId, onFault: fault },
   );

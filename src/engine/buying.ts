@@ -6,6 +6,7 @@ import { createPayer, type Payer, type PayerEvents, type PayingChannel } from '.
 import * as Tariff from '../accounting/tariff.js';
 import { type Domain, formatAddress } from '../channels/channel.js';
 import * as Lifecycle from '../channels/lifecycle.js';
+import type { PayLink } from '../channels/link.js';
 import type { Offer } from '../channels/terms.js';
 import type { Clock } from '../clock.js';
 import type { Ledger } from '../ledger/ledger.js';
@@ -38,6 +39,10 @@ export interface BuyingOptions {
 
 export interface Buying {
   readonly payer: Payer;
+  /** Whether a channel is being chosen or opened: nothing can arrive before that. */
+  readonly busy: boolean;
+  /** The connection is gone: what was meant for its payee may go to others. */
+  detach(link: PayLink): Promise<void>;
   /** What was signed for this torrent, all runs. */
   spent(): Promise<bigint>;
   /** Bought so far: pieces, bytes and their price, all runs. */
@@ -58,11 +63,17 @@ export async function startBuying(options: BuyingOptions): Promise<Buying> {
   const keyIndexes = new Map<string, number>();
   const inUse = new Map<string, bigint>();
   let gasLeft = options.gasMax;
+  let waiting = 0;
   let choosing: Promise<unknown> = Promise.resolve();
 
   /** One choice at a time, so that two sellers do not both get the same money. */
   function channelFor(offer: Offer): Promise<PayingChannel | undefined> {
-    const choice = choosing.then(() => choose(offer));
+    waiting++;
+    const choice = choosing
+      .then(() => choose(offer))
+      .finally(() => {
+        waiting--;
+      });
     choosing = choice.catch(() => undefined);
     return choice;
   }
@@ -77,7 +88,8 @@ export async function startBuying(options: BuyingOptions): Promise<Buying> {
     );
     const open = (await settling.refresh(own)).filter((channel) => Lifecycle.phase(channel, 0n) === 'open');
     const best = open.sort((a, b) => (left(a) < left(b) ? 1 : -1))[0];
-    if (need <= 0n) return undefined;
+    // Nothing more to buy, but the payee may still be owed what was signed.
+    if (need <= 0n) return best && best.authorized > 0n ? use(best, false) : undefined;
     if (best && left(best) >= need) return use(best, false);
     const promised = [...inUse].reduce(
       (sum, [payee, amount]) => (payee === toHex(offer.payee) ? sum : sum + amount),
@@ -86,7 +98,7 @@ export async function startBuying(options: BuyingOptions): Promise<Buying> {
     const missing = need - promised - (best ? left(best) : 0n);
     const funded = options.mayOpen && missing > 0n ? await fund(offer, best, missing) : undefined;
     if (funded) return use(funded.channel, true, funded);
-    return best && left(best) > 0n ? use(best, false) : undefined;
+    return best && (left(best) > 0n || best.authorized > 0n) ? use(best, false) : undefined;
   }
 
   async function fund(
@@ -138,16 +150,7 @@ export async function startBuying(options: BuyingOptions): Promise<Buying> {
       signAs: (voucherKey, digest) => ledger.signAs(keyIndexes.get(toHex(voucherKey))!, digest),
       channelFor,
     },
-    {
-      ...options.events,
-      onStanding(link, standing, code) {
-        if (link.closed) {
-          const offer = payer.offerOf(link);
-          if (offer) inUse.delete(toHex(offer.payee));
-        }
-        options.events.onStanding(link, standing, code);
-      },
-    },
+    options.events,
   );
 
   const ownSessions = async () => {
@@ -159,6 +162,15 @@ export async function startBuying(options: BuyingOptions): Promise<Buying> {
   };
   return {
     payer,
+    get busy() {
+      return waiting > 0;
+    },
+    async detach(link) {
+      const offer = payer.offerOf(link);
+      await payer.detach(link);
+      if (offer) inUse.delete(toHex(offer.payee));
+      payer.reconsider();
+    },
     spent: async () => (await ledger.budget(infohash))?.spent ?? 0n,
     async bought() {
       const sessions = await ownSessions();

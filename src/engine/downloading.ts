@@ -61,7 +61,7 @@ export async function runDownload(request: FetchRequest, options: DownloadOption
       gasMax: BigInt(request.gasMax ?? config.buying.gasMax),
       prepayMax: config.buying.prepayMax,
       mayOpen: side.account !== undefined,
-      bytesLeft: () => totalBytes - storage.count() * metainfo.pieceLength,
+      bytesLeft: () => Math.max(0, totalBytes - storage.count() * metainfo.pieceLength),
       onEvent,
       events,
     });

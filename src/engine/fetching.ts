@@ -161,7 +161,7 @@ class Fetching {
           if (refused !== 'reject') link.send({ type: 'reject', refused, code, detail: '' });
         },
         onClosed: (link) => {
-          void payer.detach(link).then(() => payer.reconsider(), this.#fail);
+          void this.#buying?.detach(link).catch(this.#fail);
         },
       },
       (fault) => this.#fail(fault),
@@ -296,7 +296,7 @@ class Fetching {
     const { clock, storage } = this.#options;
     const nowMs = clock.monotonicMs();
     const { pieces } = this.#fetcher.progress();
-    if (pieces !== this.#piecesSeen) this.#advancedMs = nowMs;
+    if (pieces !== this.#piecesSeen || this.#buying?.busy) this.#advancedMs = nowMs;
     this.#piecesSeen = pieces;
     if (storage.complete()) return;
     void this.#buying?.spent().then((spent) => {

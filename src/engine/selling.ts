@@ -12,6 +12,7 @@ import type { Clock } from '../clock.js';
 import type { SellingConfig } from '../config.js';
 import type { PieceworkError } from '../errors.js';
 import type { Ledger } from '../ledger/ledger.js';
+import { lookUpsMax } from '../limits.js';
 import type { Executor } from '../native/executor.js';
 import { readRecovered, statusesOf, writeRecoveries, writeVouchers } from '../native/records.js';
 import * as Watching from '../settlement/watcher.js';
@@ -75,6 +76,7 @@ interface Served {
 export async function startSelling(options: SellingOptions): Promise<Selling> {
   const { config, chain, delegate, ledger, executor, session, clock } = options;
   const served = new Map<string, Served>();
+  const lookUps: Array<Promise<unknown>> = [];
   const foreign = new Map<number, ForeignEvents>();
   const bans = createBans(clock);
   await closeLeftovers(ledger);
@@ -92,9 +94,7 @@ export async function startSelling(options: SellingOptions): Promise<Selling> {
     onReorg: (gone) => options.onWarning(`block ${gone.number} was replaced: channels are read again`),
   });
   const payee = createPayee(
-    config.freeSlots >= 0
-      ? { ...config, windowBytes: BigInt(config.windowBytes) }
-      : { ...config, windowBytes: 0n },
+    { ...config, windowBytes: BigInt(config.windowBytes) },
     {
       clock,
       domain: chain.escrow.domain,
@@ -108,10 +108,18 @@ export async function startSelling(options: SellingOptions): Promise<Selling> {
       sign: delegate.sign,
       recover: recoverWith(executor),
       lookUp: async (voucherKey) => {
+        // Anyone can make up voucher keys: the node is asked about a few at a time, and no more than may wait.
+        if (lookUps.length >= lookUpsMax) return undefined;
         const key = { voucherKey, payee: delegate.payee };
-        const [facts] = await chain.readFacts([key]);
-        if (facts && facts.deposit > 0n) watcher.watch(key, facts);
-        return facts;
+        const turn = Promise.allSettled(lookUps.slice(-1)).then(() => chain.readFacts([key]));
+        lookUps.push(turn);
+        try {
+          const [facts] = await turn;
+          if (facts && facts.deposit > 0n) watcher.watch(key, facts);
+          return facts;
+        } finally {
+          lookUps.splice(lookUps.indexOf(turn), 1);
+        }
       },
       known: (voucherKey) => known(ledger, voucherKey, delegate.payee),
       randomBytes: options.randomBytes,
@@ -128,9 +136,13 @@ export async function startSelling(options: SellingOptions): Promise<Selling> {
         );
       },
       onResume(link) {
-        foreign.get(link.id)?.onResume();
-        const found = locate(link);
-        found?.torrent.seeder.resume(found.peer);
+        // An answer "wait" may still be on its way to whoever asked, decided before this: it has to arrive
+        // first, or the piece would wait for a wake-up that has already been.
+        setImmediate(() => {
+          foreign.get(link.id)?.onResume();
+          const found = locate(link);
+          found?.torrent.seeder.resume(found.peer);
+        });
       },
       onFailure: options.onFailure,
     },
