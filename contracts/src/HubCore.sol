@@ -187,7 +187,7 @@ abstract contract HubCore is IHub {
         if (amount == 0) revert ZeroDeposit();
         Channel storage channel_ = _ownLive(voucherKey, payee);
         uint256 slot = channel_.slot;
-        if (amount > Slots.UINT96_MAX - Slots.deposit(slot)) revert AmountTooLarge();
+        if (!Slots.fits(Slots.deposit(slot), amount)) revert AmountTooLarge();
         uint256 next = Slots.toppedUp(slot, amount);
         channel_.slot = next;
         emit ToppedUp(voucherKey, payee, uint96(Slots.deposit(next)));

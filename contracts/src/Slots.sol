@@ -48,21 +48,30 @@ library Slots {
         return (slot & ~CLOSE_AT_MASK) + amount;
     }
 
-    /// @notice The word after a voucher of `cumulative` base units, and how much the payee gained.
-    /// The amount is clamped to the deposit before it is compared; an empty word has no deposit, so an
-    /// unknown channel gains nothing by the same comparison that refuses a stale voucher.
+    /// @notice The word after a voucher of `cumulative` base units, and how much the payee gained. An empty
+    /// word has no deposit, so an unknown channel gains nothing by the comparison that refuses a stale voucher.
     function captured(uint256 slot, uint256 cumulative) internal pure returns (uint256 next, uint256 gain) {
-        // No step can overflow: the gain is the difference of two 96-bit numbers of which the first is not
-        // smaller, and settled plus gain is at most the deposit, so the sum never carries into closeAt.
-        // Each condition is written so that a row worth capturing jumps over nothing.
+        gain = gainOf(deposit(slot), settled(slot), closeAt(slot), cumulative);
+        // Settled plus gain is at most the deposit, so the sum never carries into closeAt.
         unchecked {
-            uint256 before = settled(slot);
-            uint256 target = cumulative;
-            if (target > deposit(slot)) target = deposit(slot);
-            if (closeAt(slot) == TOMBSTONE) target = 0;
-            if (target < before) target = before;
-            gain = target - before;
             next = slot + (gain << SETTLED_SHIFT);
+        }
+    }
+
+    /// @notice What a voucher is worth: its amount, clamped to the deposit before it is compared, less what
+    /// is settled. Kept apart from the packing, because a model checker follows numbers and not masks.
+    function gainOf(uint256 deposit_, uint256 settled_, uint256 closeAt_, uint256 cumulative)
+        internal
+        pure
+        returns (uint256)
+    {
+        // Each condition is written so that a row worth capturing jumps over nothing.
+        uint256 target = cumulative;
+        if (target > deposit_) target = deposit_;
+        if (closeAt_ == TOMBSTONE) target = 0;
+        if (target < settled_) target = settled_;
+        unchecked {
+            return target - settled_;
         }
     }
 
@@ -73,7 +82,17 @@ library Slots {
 
     /// @notice The word of a closed channel, and the remainder that goes back to its owner.
     function closed(uint256 slot) internal pure returns (uint256 next, uint256 returned) {
-        returned = deposit(slot) - settled(slot);
+        returned = remainderOf(deposit(slot), settled(slot));
         next = slot | CLOSE_AT_MASK;
+    }
+
+    /// @notice What a channel still holds.
+    function remainderOf(uint256 deposit_, uint256 settled_) internal pure returns (uint256) {
+        return deposit_ - settled_;
+    }
+
+    /// @notice Whether a deposit that is raised by `amount` still fits 96 bits.
+    function fits(uint256 deposit_, uint256 amount) internal pure returns (bool) {
+        return amount <= UINT96_MAX - deposit_;
     }
 }
