@@ -1,6 +1,6 @@
 // `npm run bench`: brings the checkout to a state that runs, installs the peers into bench/, builds the bench and
 // runs it. The peers are the bench's own packages: the product does not carry them.
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -25,13 +25,18 @@ const options = readOptions();
 await setUp();
 const peers = preparePeers();
 build();
-const child = spawnSync(
-  process.execPath,
+process.exitCode = await run();
+
+/** Runs the bench and passes on what should end it, so that it can end its own processes. */
+function run() {
   // Garbage of one side must not be collected in the other side's time.
-  ['--expose-gc', join(bench, 'dist', 'main.js'), JSON.stringify({ ...options, peers })],
-  { stdio: 'inherit' },
-);
-process.exitCode = child.status ?? 1;
+  const args = ['--expose-gc', join(bench, 'dist', 'main.js'), JSON.stringify({ ...options, peers })];
+  const child = spawn(process.execPath, args, { stdio: 'inherit' });
+  process.on('SIGTERM', () => child.kill('SIGTERM'));
+  // A terminal's Ctrl-C reaches the child by itself; this process only waits for it.
+  process.on('SIGINT', () => undefined);
+  return new Promise((resolve) => child.once('close', (status) => resolve(status ?? 1)));
+}
 
 function readOptions() {
   let values;
@@ -114,11 +119,19 @@ function npm(args) {
 
 function build() {
   const stampFile = join(bench, 'dist', '.stamp');
-  const stamp = fingerprint(['bench/src', 'bench/tsconfig.json', 'tsconfig.json', 'package-lock.json', 'src']);
+  const stamp = fingerprint([
+    'bench/src',
+    'bench/tsconfig.json',
+    'tsconfig.json',
+    'package-lock.json',
+    'src',
+  ]);
   if (existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp) return;
   rmSync(join(bench, 'dist'), { recursive: true, force: true });
   const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
-  const { status } = spawnSync(process.execPath, [tsc, '-p', join(bench, 'tsconfig.json')], { stdio: 'inherit' });
+  const { status } = spawnSync(process.execPath, [tsc, '-p', join(bench, 'tsconfig.json')], {
+    stdio: 'inherit',
+  });
   if (status !== 0) fail('compiling the bench failed; the lines above say why.');
   mkdirSync(dirname(stampFile), { recursive: true });
   writeFileSync(stampFile, stamp);

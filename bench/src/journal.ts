@@ -3,36 +3,16 @@
  * the same disk, same vouchers, each commit synced before the next. Both keep the highest row of each channel;
  * signatures are not part of it on either side.
  */
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { call, record } from '../../dist/native/binding.js';
-import * as Executor from '../../dist/native/executor.js';
-import { Ledger } from '../../dist/native/ledger.js';
-import { type Command, CommandWriter, readChannels, readOutcomes } from '../../dist/native/records.js';
+import { type Book, CHANNELS, latestAmount, openNative, openProduct, openSqlite } from './journal-books.js';
 import type { Settings } from './main.js';
-import { type Contender, check, measure } from './measure.js';
-import type { Peers, SqliteDatabase } from './peers.js';
+import { check, measure } from './measure.js';
 import { type Row, rowOf } from './report.js';
-import { CHAIN_ID, HUB, PAYEE } from './vouchers.js';
-
-const CHANNELS = 1_000;
-const DEPOSIT = 1n << 90n;
-const NO_BLOBS = new Uint8Array(0);
-
-/** Something that keeps vouchers, with ways to commit them and to say what it holds. */
-interface Book {
-  /** A contender that commits `count` vouchers at a time. */
-  commits(count: number): Contender;
-  /** The amount of the head of a channel. */
-  head(channel: number): bigint;
-  close(): void;
-}
 
 export async function journal({ effort, peers, folder }: Settings): Promise<Row[]> {
   const native = openNative(join(folder, 'ledger'));
   const sqlite = peers && openSqlite(join(folder, 'sqlite'), peers);
   const product = await openProduct(join(folder, 'product'));
-  const packed = packing(native.handle);
   const cases = [
     {
       id: 'journal.sqlite',
@@ -43,7 +23,7 @@ export async function journal({ effort, peers, folder }: Settings): Promise<Row[
     {
       id: 'journal.sqlite.packed',
       what: 'ours with packing of objects and reading of outcomes; peer: the same',
-      ours: packed,
+      ours: native.commitsOfObjects(),
       peer: sqlite?.commits(CHANNELS),
       info: true,
     },
@@ -63,7 +43,7 @@ export async function journal({ effort, peers, folder }: Settings): Promise<Row[
     },
   ];
   for (const book of sqlite ? [native, sqlite] : [native]) checkBook(book);
-  const measured = await measure(cases, effort);
+  const measured = await measure(cases, effort, 'wall');
   for (const book of sqlite ? [native, sqlite] : [native]) checkBook(book);
   native.checkReopened();
   native.close();
@@ -79,180 +59,8 @@ function checkBook(book: Book): void {
   const contender = book.commits(CHANNELS);
   contender.prepare?.();
   contender.run();
+  const latest = latestAmount();
   for (const channel of [0, 1, CHANNELS - 1]) {
     check(book.head(channel) === latest, `channel ${channel} holds ${book.head(channel)}, not ${latest}`);
   }
-}
-
-/** Every voucher of the whole bench is higher than all before. */
-let latest = 0n;
-const rise = (): bigint => {
-  latest += 1n;
-  return latest;
-};
-
-/** A row with an amount; what stands for the signature is as random as one. */
-function rowWith(amount: bigint, seed: number): Uint8Array {
-  const row = new Uint8Array(76);
-  for (let at = 12; at < 76; at++) row[at] = (seed * 2_654_435_761 + at * 40_503) >>> 13;
-  writeAmount(row, 0, amount);
-  return row;
-}
-
-/** Big-endian, 12 bytes. */
-function writeAmount(bytes: Uint8Array, at: number, amount: bigint): void {
-  const view = new DataView(bytes.buffer, bytes.byteOffset + at, 12);
-  view.setUint32(0, Number(amount >> 64n));
-  view.setBigUint64(4, amount & 0xffff_ffff_ffff_ffffn);
-}
-
-function idOf(size: number, channel: number): Uint8Array {
-  const id = new Uint8Array(size).fill(1);
-  new DataView(id.buffer).setUint32(0, channel + 1);
-  return id;
-}
-
-/** A thousand channels, each with a session that was granted more than the bench will ever pay. */
-function setUpCommands(): Command[] {
-  const channels = Array.from({ length: CHANNELS }, (_, at): Command => {
-    const facts = { deposit: DEPOSIT, settled: 0n, closeAt: 0, block: 1 };
-    return { kind: 'channel_put', role: 'payee', voucherKey: idOf(20, at), payee: PAYEE, ...facts };
-  });
-  const sessions = Array.from({ length: CHANNELS }, (_, channel): Command => {
-    const price = { priceMiB: 1n << 80n, minimumStep: 0n, prepay: 0n };
-    return { kind: 'session_open', channel, sessionId: idOf(16, channel), infohash: idOf(20, 0), ...price };
-  });
-  const grants = Array.from({ length: CHANNELS }, (_, session): Command => {
-    return { kind: 'grant', session, bytes: 1 << 20, exposureLimit: DEPOSIT };
-  });
-  return [...channels, ...sessions, ...grants];
-}
-
-function vouchers(count: number): Command[] {
-  const amount = rise();
-  return Array.from({ length: count }, (_, session): Command => {
-    return { kind: 'voucher', session, row: rowWith(amount, session), final: false, verified: true };
-  });
-}
-
-function pack(commands: readonly Command[]): Uint8Array {
-  const writer = new CommandWriter();
-  writer.add(commands);
-  return writer.finish().commands;
-}
-
-/** The addon's ledger, called as the lane's thread calls it. */
-function openNative(folder: string): Book & { readonly handle: number; checkReopened(): void } {
-  mkdirSync(folder);
-  const open = (): number => call((addon) => addon.ledgerOpen(folder, CHAIN_ID, HUB, undefined, undefined)).handle;
-  let handle = open();
-  const commit = (commands: Uint8Array): Uint8Array =>
-    call((addon) => addon.ledgerCommit(handle, commands, NO_BLOBS));
-  const refused = readOutcomes(commit(pack(setUpCommands()))).find(({ status }) => status !== 'ok');
-  check(refused === undefined, `setting up the ledger gave ${refused?.status}`);
-  const shape = record('voucher');
-  const amountAt = shape.fields.find(({ name }) => name === 'row')!.offset;
-  const statusAt = record('outcome').fields.find(({ name }) => name === 'status')!.offset;
-  return {
-    get handle() {
-      return handle;
-    },
-    commits(count) {
-      const commands = pack(vouchers(count));
-      return {
-        prepare() {
-          const amount = rise();
-          for (let at = 0; at < count; at++) writeAmount(commands, at * shape.stride + amountAt, amount);
-        },
-        run() {
-          const outcomes = commit(commands);
-          if (outcomes[statusAt] !== 0) throw new Error(`the ledger refused with ${outcomes[statusAt]}`);
-          return count;
-        },
-      };
-    },
-    head: (channel) =>
-      readChannels(call((addon) => addon.ledgerRead(handle, 'channels', channel, 1)))[0]!.authorized,
-    checkReopened() {
-      const hash = (): string =>
-        Buffer.from(call((addon) => addon.ledgerStateHash(handle))).toString('hex');
-      const before = hash();
-      call((addon) => addon.ledgerClose(handle));
-      handle = open();
-      check(hash() === before, 'the ledger is another after it was opened again');
-    },
-    close: () => call((addon) => addon.ledgerClose(handle)),
-  };
-}
-
-/** The same commit from objects to objects on this thread. */
-function packing(handle: number): Contender {
-  let commands: Command[] = [];
-  return {
-    prepare() {
-      commands = vouchers(CHANNELS);
-    },
-    run() {
-      const outcomes = call((addon) => addon.ledgerCommit(handle, pack(commands), NO_BLOBS));
-      return readOutcomes(outcomes).length;
-    },
-  };
-}
-
-/** The ledger as the engine uses it, with its own thread. */
-async function openProduct(folder: string): Promise<{ contender: Contender; close(): Promise<void> }> {
-  const executor = Executor.pool({ threads: 1 });
-  const ledger = await Ledger.open(executor, { folder, chainId: CHAIN_ID, hub: HUB });
-  await ledger.commit(setUpCommands());
-  let commands: Command[] = [];
-  return {
-    contender: {
-      prepare() {
-        commands = vouchers(CHANNELS);
-      },
-      async run() {
-        const outcomes = await ledger.commit(commands);
-        if (outcomes[0]!.status !== 'ok') throw new Error(`the ledger refused with ${outcomes[0]!.status}`);
-        return outcomes.length;
-      },
-    },
-    async close() {
-      await ledger.close();
-      await executor.close();
-    },
-  };
-}
-
-function openSqlite(folder: string, { openSqlite: open }: Peers): Book {
-  mkdirSync(folder);
-  const database: SqliteDatabase = open(join(folder, 'heads.db'));
-  database.pragma('journal_mode = WAL');
-  database.pragma('synchronous = FULL');
-  database.exec('create table head (channel integer primary key, amount blob not null, row blob not null)');
-  const upsert = database.prepare(
-    `insert into head (channel, amount, row) values (?, ?, ?)
-     on conflict (channel) do update set amount = excluded.amount, row = excluded.row
-     where excluded.amount > head.amount`,
-  );
-  const select = database.prepare('select hex(amount) as amount from head where channel = ?');
-  const write = database.transaction((rows: readonly Uint8Array[]) => {
-    for (const [channel, row] of rows.entries()) upsert.run(channel, row.subarray(0, 12), row);
-  });
-  return {
-    commits(count) {
-      const rows = Array.from({ length: count }, (_, channel) => rowWith(0n, channel));
-      return {
-        prepare() {
-          const amount = rise();
-          for (const row of rows) writeAmount(row, 0, amount);
-        },
-        run() {
-          write(rows);
-          return count;
-        },
-      };
-    },
-    head: (channel) => BigInt(`0x${(select.get(channel) as { amount: string }).amount}`),
-    close: () => database.close(),
-  };
 }

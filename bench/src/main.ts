@@ -34,6 +34,8 @@ export interface Settings {
   /** A folder on the disk to measure, removed at the end. */
   readonly folder: string;
   say(line: string): void;
+  /** Has work done before an interrupted bench ends: processes must not stay behind. */
+  beforeEnd(work: () => Promise<void>): void;
 }
 
 const BENCHES: Readonly<Record<string, (settings: Settings) => Promise<Row[]>>> = {
@@ -56,18 +58,26 @@ async function main(options: Options): Promise<void> {
   const folder = mkdtempSync(join(home, 'build', 'bench-'));
   const remove = (): void => rmSync(folder, { recursive: true, force: true });
   process.once('exit', remove);
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
+  const ends: Array<() => Promise<void>> = [];
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(
+      signal,
+      () => void Promise.allSettled(ends.map((end) => end())).then(() => process.exit(130)),
+    );
+  }
   const machine = Machine.describe(folder);
   const ethers = Peers.versionOf(new URL('../../node_modules/ethers/package.json', import.meta.url));
   console.log(Machine.text(machine));
   console.log(`peers      ${[`ethers ${ethers}`, ...(peers?.versions ?? [])].join(', ')}`);
-  if (!peers) console.log('           those of bench/package.json are not used in this run: their columns stay empty');
+  if (!peers)
+    console.log('           those of bench/package.json are not used in this run: their columns stay empty');
   const settings: Settings = {
     effort: options.smoke ? EFFORT_SMOKE : EFFORT,
     smoke: options.smoke,
     peers,
     folder,
     say: (line) => console.error(line),
+    beforeEnd: (work) => ends.push(work),
   };
   const rows: Row[] = [];
   for (const name of options.only.length > 0 ? options.only : Object.keys(BENCHES)) {
@@ -76,12 +86,18 @@ async function main(options: Options): Promise<void> {
     settings.say(`bench: ${name} took ${((performance.now() - begin) / 1000).toFixed(1)} s`);
   }
   console.log(`\n${table(rows)}`);
-  if (options.smoke) console.log('\nA smoke run shows that the benches work; its figures say nothing about speed.');
+  if (options.smoke)
+    console.log('\nA smoke run shows that the benches work; its figures say nothing about speed.');
   if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(plain(rows), null, 2)}\n`);
   if (options.save) console.log(`\nkept in ${save({ machine, peers: peers?.versions ?? [], ethers, rows })}`);
 }
 
-function save(run: { machine: Machine.Machine; peers: readonly string[]; ethers: string; rows: readonly Row[] }): string {
+function save(run: {
+  machine: Machine.Machine;
+  peers: readonly string[];
+  ethers: string;
+  rows: readonly Row[];
+}): string {
   const results = join(home, 'bench', 'results');
   mkdirSync(results, { recursive: true });
   const name = `${run.machine.date.replace(/[:.]/g, '-')}-${run.machine.commit.split(' ')[0]}.json`;

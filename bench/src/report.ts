@@ -27,7 +27,9 @@ export function rowOf(
 }
 
 /** The rows as `--json` writes them. */
-export function plain(rows: readonly Row[]): ReadonlyArray<Pick<Row, 'id' | 'ours' | 'peer' | 'ratio' | 'unit'>> {
+export function plain(
+  rows: readonly Row[],
+): ReadonlyArray<Pick<Row, 'id' | 'ours' | 'peer' | 'ratio' | 'unit'>> {
   return rows.map(({ id, ours, peer, ratio, unit }) => ({ id, ours, peer, ratio, unit }));
 }
 
@@ -52,7 +54,9 @@ export function table(rows: readonly Row[]): string {
   return cells
     .map((line) =>
       line
-        .map((cell, column) => (RIGHT.has(column) ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!)))
+        .map((cell, column) =>
+          RIGHT.has(column) ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!),
+        )
         .join('  ')
         .trimEnd(),
     )

@@ -2,7 +2,15 @@
  * Signed vouchers of distinct payers for the benches, in every form that a peer takes them in. Made with our own
  * signer and held against ethers, which knows nothing of it.
  */
-import { computeAddress, getBytes, hexlify, recoverAddress, Signature, TypedDataEncoder, toBeHex } from 'ethers';
+import {
+  computeAddress,
+  getBytes,
+  hexlify,
+  recoverAddress,
+  Signature,
+  TypedDataEncoder,
+  toBeHex,
+} from 'ethers';
 import { call } from '../../dist/native/binding.js';
 import type { VoucherClaim } from '../../dist/native/records.js';
 import { check } from './measure.js';

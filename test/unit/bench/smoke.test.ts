@@ -1,0 +1,128 @@
+/**
+ * The bench cannot rot: its smoke mode goes through every bench on tiny sizes. It says nothing about speed. With
+ * PIECEWORK_REQUIRE_PEERS the peers are installed and take part too.
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it, onTestFinished } from 'vitest';
+
+const root = fileURLToPath(new URL('../../..', import.meta.url));
+const INSTALL_MS = 600_000;
+
+/** What a row's rival is: one the product carries, one from bench/package.json, a published figure, or none. */
+const ROWS: Readonly<Record<string, 'own' | 'peer' | 'published' | 'none'>> = {
+  'verify.ethers': 'own',
+  'verify.viem': 'peer',
+  'verify.secp256k1': 'peer',
+  'verify.mppx': 'peer',
+  'hash.sha1': 'own',
+  'hash.sha256': 'own',
+  'journal.sqlite': 'peer',
+  'gas.open': 'none',
+  'gas.settle.1': 'published',
+  'gas.settle.10': 'published',
+  'gas.settle.100': 'published',
+  'gas.close': 'none',
+  'seeding.paid_unpaid': 'own',
+  'flood.honest_share': 'own',
+};
+
+interface Row {
+  readonly id: string;
+  readonly ours: number;
+  readonly peer: number | null;
+  readonly ratio: number | null;
+  readonly unit: string;
+}
+
+interface Run {
+  readonly rows: Row[];
+  readonly output: string;
+}
+
+function bench(flags: readonly string[], timeout: number): Run {
+  const folder = mkdtempSync(join(tmpdir(), 'piecework-bench-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const file = join(folder, 'rows.json');
+  const args = [join(root, 'scripts', 'bench.mjs'), '--json', file, ...flags];
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8', timeout });
+  const output = `${stdout}${stderr}`;
+  expect(status, output).toBe(0);
+  return { output, rows: JSON.parse(readFileSync(file, 'utf8')) as Row[] };
+}
+
+/** Expects the rows of the named benches, or of all, with figures wherever there is a rival. */
+function expectRows(rows: readonly Row[], withPeers: boolean, names?: readonly string[]): void {
+  const byId = new Map(rows.map((row) => [row.id, row]));
+  expect(byId.size).toBe(rows.length);
+  for (const [id, rival] of Object.entries(ROWS)) {
+    if (names && !names.includes(id.split('.')[0]!)) continue;
+    const row = byId.get(id);
+    expect(row, id).toBeDefined();
+    const { ours, peer, ratio, unit } = row!;
+    expect(unit, id).not.toBe('');
+    expect(Number.isFinite(ours) && ours > 0, `${id}: ${ours}`).toBe(true);
+    if (rival === 'none' || (rival === 'peer' && !withPeers)) {
+      expect([peer, ratio], id).toEqual([null, null]);
+      continue;
+    }
+    expect(Number.isFinite(peer) && peer! > 0, `${id}: ${peer}`).toBe(true);
+    expect(Number.isFinite(ratio) && ratio! > 0, `${id}: ${ratio}`).toBe(true);
+  }
+}
+
+describe('npm run bench', () => {
+  it('goes through every bench of ours in smoke mode', () => {
+    const { rows, output } = bench(['--smoke', '--no-peers'], 120_000);
+    expectRows(rows, false);
+    for (const row of rows) expect(Object.keys(row)).toEqual(['id', 'ours', 'peer', 'ratio', 'unit']);
+    expect(output).toContain('their columns stay empty');
+    for (const id of Object.keys(ROWS)) expect(output).toContain(id);
+  }, 130_000);
+
+  it('reports gas as the chain counts it, the same in every run', () => {
+    const gas = () => bench(['--smoke', '--no-peers', '--only', 'gas'], 60_000).rows;
+    const rows = gas();
+    expect(gas()).toEqual(rows);
+    const used = (id: string): number => rows.find((row) => row.id === id)!.ours;
+    expect(used('gas.settle.100')).toBeLessThan(used('gas.settle.10'));
+    expect(used('gas.settle.10')).toBeLessThan(used('gas.settle.1'));
+    // No transaction costs less than the base fee that every transaction pays.
+    for (const id of ['gas.open', 'gas.settle.1', 'gas.close']) expect(used(id)).toBeGreaterThan(21_000);
+  }, 130_000);
+
+  it.runIf(process.env['PIECEWORK_REQUIRE_PEERS'] === '1')(
+    'measures the peers in smoke mode too',
+    () => {
+      const names = ['verify', 'hash', 'journal'];
+      const { rows, output } = bench(['--smoke', '--peers', '--only', names.join(',')], INSTALL_MS);
+      expectRows(rows, true, names);
+      for (const { id, ratio } of rows) expect(ratio, id).toBeGreaterThan(0);
+      for (const peer of ['viem', 'secp256k1', 'mppx', 'better-sqlite3'])
+        expect(output).toContain(`${peer} `);
+    },
+    INSTALL_MS + 10_000,
+  );
+
+  it.each([
+    [['--only', 'nothing'], 'there is no bench "nothing"'],
+    [['--peers', '--no-peers'], 'exclude each other'],
+    [['--smoke', '--save'], 'exclude each other'],
+    [['--fast'], '--fast'],
+  ])('refuses %j', (flags, reason) => {
+    const args = [join(root, 'scripts', 'bench.mjs'), ...flags];
+    const { status, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });
+    expect(status).toBe(2);
+    expect(stderr).toContain(reason);
+  });
+
+  it('tells its options', () => {
+    const args = [join(root, 'scripts', 'bench.mjs'), '--help'];
+    const { status, stdout } = spawnSync(process.execPath, args, { encoding: 'utf8' });
+    expect(status).toBe(0);
+    expect(stdout).toContain('--only NAMES');
+  });
+});
