@@ -56,17 +56,26 @@ async function demo(paths: readonly string[], flags: DemoFlags): Promise<void> {
   const folder = flags.keep === undefined ? mkdtempSync(join(tmpdir(), 'piecework-')) : resolve(flags.keep);
   mkdirSync(folder, { recursive: true });
   const cleanUps: Array<() => Promise<void>> = [];
-  if (flags.keep === undefined) cleanUps.push(async () => rmSync(folder, { recursive: true, force: true }));
+  // What comes to life after an interruption is ended at once: nothing may be left behind.
+  const own: Own = async (cleanUp) => {
+    if (!stop.signal.aborted) return void cleanUps.push(cleanUp);
+    await cleanUp();
+    throw new PieceworkError('INTERRUPTED');
+  };
+  if (flags.keep === undefined) await own(async () => rmSync(folder, { recursive: true, force: true }));
   const interrupted = new Promise<never>((_, reject) => {
     stop.signal.addEventListener('abort', () => reject(new PieceworkError('INTERRUPTED')), { once: true });
   });
   interrupted.catch(() => undefined);
   try {
-    await Promise.race([play(payload, folder, flags, cleanUps), interrupted]);
+    await Promise.race([play(payload, folder, flags, own), interrupted]);
   } finally {
     for (const cleanUp of cleanUps.reverse()) await cleanUp().catch(() => undefined);
   }
 }
+
+/** Registers how to end something that was started. */
+type Own = (cleanUp: () => Promise<void>) => Promise<void>;
 
 /** One side: its data folder, wallet and what it holds before anything happens. */
 interface Party {
@@ -75,14 +84,9 @@ interface Party {
   readonly address: Uint8Array;
 }
 
-async function play(
-  payload: readonly string[],
-  folder: string,
-  flags: DemoFlags,
-  cleanUps: Array<() => Promise<void>>,
-): Promise<void> {
+async function play(payload: readonly string[], folder: string, flags: DemoFlags, own: Own): Promise<void> {
   const dev = await Tools.startDevChain();
-  cleanUps.push(() => dev.stop());
+  await own(() => dev.stop());
   const noHub: ChainConfig = {
     profile: dev.profile,
     rpcUrls: [dev.rpcUrl],
@@ -92,7 +96,7 @@ async function play(
   const deployed = await Tools.deployHub(noHub, dev.accounts[0]!, CHALLENGE_PERIOD_SECONDS, undefined);
   const chain: ChainConfig = { ...noHub, hub: deployed.hub };
   const tracker = await startTracker();
-  cleanUps.push(tracker.close);
+  await own(tracker.close);
   Output.line(
     `Local chain ${dev.profile.chainId} with hub ${formatAddress(deployed.hub)}, tracker ${tracker.url}`,
   );
@@ -107,7 +111,7 @@ async function play(
     ...payload,
     ...seedFlags(flags, tracker.url),
   ]);
-  cleanUps.push(seeder.stop);
+  await own(seeder.stop);
   const seeding = await seeder.event<SeedView & { event: 'seeding'; torrentFile: string }>('seeding');
   Output.line(
     `Payee serves "${seeding.name}": ${formatSize(seeding.bytes)}, ${seeding.pieces} pieces, at ${flags.price}`,
@@ -123,7 +127,7 @@ async function play(
     '--to',
     downloads,
   ]);
-  cleanUps.push(getter.stop);
+  await own(getter.stop);
   const { end, channel } = await watchDownload(getter, seeder, payee);
   await getter.ended;
 
@@ -138,8 +142,8 @@ async function play(
   const payeePaid = await daemon.withdraw({});
   const payeeBooks = await daemon.statement();
   await seeder.stop();
-  const payerPaid = await once<WithdrawReport>([...sharedFlags(payer, chain), 'withdraw']);
-  const payerBooks = await once<StatementView>([...sharedFlags(payer, chain), 'statement']);
+  const payerPaid = await once<WithdrawReport>(own, [...sharedFlags(payer, chain), 'withdraw']);
+  const payerBooks = await once<StatementView>(own, [...sharedFlags(payer, chain), 'statement']);
   const after = await holdings(chain, payer, payee);
 
   const priceMiB = parsePrice(flags.price);
@@ -237,8 +241,9 @@ function seedFlags(flags: DemoFlags, trackerUrl: string): string[] {
   return ['--name', 'piecework-demo', '--tracker', trackerUrl, '--price', flags.price, ...listen];
 }
 
-async function once<Result>(args: readonly string[]): Promise<Result> {
+async function once<Result>(own: Own, args: readonly string[]): Promise<Result> {
   const child = startChild(args);
+  await own(child.stop);
   const events: Result[] = [];
   for await (const event of child.events<Result & { event?: string }>()) events.push(event);
   await child.ended;
