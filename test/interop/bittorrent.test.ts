@@ -44,12 +44,12 @@ function emptyFolder(): string {
   return path;
 }
 
-function isWhole(sample: Made, target: string): boolean {
-  return Object.keys(SIZES).every((path) => {
+/** Whether every file is there and the same. Not every client makes files without bytes. */
+function isWhole(sample: Made, target: string, withEmpty = true): boolean {
+  return Object.entries(SIZES).every(([path, size]) => {
     const there = join(target, path);
-    return (
-      existsSync(there) && Buffer.compare(readFileSync(join(sample.root, path)), readFileSync(there)) === 0
-    );
+    if (!existsSync(there)) return size === 0 && !withEmpty;
+    return Buffer.compare(readFileSync(join(sample.root, path)), readFileSync(there)) === 0;
   });
 }
 
@@ -145,24 +145,26 @@ describe('an unmodified aria2', () => {
 });
 
 describe('an unmodified libtorrent', () => {
-  it.each(['plain', 'forced'] as const)('downloads in a free slot, encryption %s', async (encryption) => {
-    const context = { skip: (why: string): never => expect.unreachable(why) };
-    Clients.needs(context as never, 'python3-libtorrent');
-    const sample = await made();
-    const seeding = await serve(sample);
-    const target = emptyFolder();
-    const client = Clients.libtorrent({
-      torrent: sample.file,
-      folder: target,
-      peers: [['127.0.0.1', seeding.port]],
-      encryption,
-    });
-    await until(() => Clients.stateOf(client).seeding, PATIENCE_MS);
-    expect(isWhole(sample, target)).toBe(true);
-    expect(seeding.peers[0]?.encryption).toBe(encryption === 'forced' ? 'rc4' : 'plain');
-    expect(seeding.peers[0]?.client).toMatch(/libtorrent/);
-    await until(() => seeding.deliveredBytes >= sample.metainfo.totalBytes);
-  });
+  it.for(['plain', 'forced'] as const)(
+    'downloads in a free slot, encryption %s',
+    async (encryption, context) => {
+      Clients.needs(context, 'python3-libtorrent');
+      const sample = await made();
+      const seeding = await serve(sample);
+      const target = emptyFolder();
+      const client = Clients.libtorrent({
+        torrent: sample.file,
+        folder: target,
+        peers: [['127.0.0.1', seeding.port]],
+        encryption,
+      });
+      await until(() => Clients.stateOf(client).seeding, PATIENCE_MS);
+      expect(isWhole(sample, target)).toBe(true);
+      expect(seeding.peers[0]?.encryption).toBe(encryption === 'forced' ? 'rc4' : 'plain');
+      expect(seeding.peers[0]?.client).toMatch(/libtorrent/);
+      await until(() => seeding.deliveredBytes >= sample.metainfo.totalBytes);
+    },
+  );
 
   it('downloads from a magnet link, with the metadata from us', async (context) => {
     Clients.needs(context, 'python3-libtorrent');
@@ -215,9 +217,8 @@ describe('an unmodified libtorrent', () => {
     expect(seeding.deliveredBytes).toBeLessThan(sample.metainfo.totalBytes * 1.1);
   });
 
-  it.each([false, true])('seeds to our fetcher, and gives metadata, encrypted %s', async (encrypt) => {
-    const context = { skip: (why: string): never => expect.unreachable(why) };
-    Clients.needs(context as never, 'python3-libtorrent');
+  it.for([false, true])('seeds to our fetcher, encrypted %s', async (encrypt, context) => {
+    Clients.needs(context, 'python3-libtorrent');
     const sample = await made();
     const client = Clients.libtorrent({
       torrent: sample.file,
@@ -248,7 +249,7 @@ describe('an unmodified transmission, in a network namespace of its own', () => 
     await until(() => discovery.trackers()[0]?.state === 'working');
     const target = emptyFolder();
     transmission(net.name, sample, target);
-    await until(() => isWhole(sample, target), PATIENCE_MS);
+    await until(() => isWhole(sample, target, false), PATIENCE_MS);
     expect(seeding.peers[0]?.client).toMatch(/Transmission/);
   });
 
@@ -264,12 +265,15 @@ describe('an unmodified transmission, in a network namespace of its own', () => 
     const target = emptyFolder();
     transmission(net.name, sample, target);
     await expectChoked(seeding, () => 0);
-    expect(isWhole(sample, target)).toBe(false);
+    expect(isWhole(sample, target, false)).toBe(false);
   });
 });
 
 function transmission(namespace: string, sample: Made, target: string): Clients.Client {
   const settings = folder();
+  // Its first attempts would be over UDP, which nobody here answers, and its patience with those is long.
+  const quiet = { 'utp-enabled': false, 'dht-enabled': false, 'lpd-enabled': false, 'pex-enabled': false };
+  writeFileSync(join(settings, 'settings.json'), JSON.stringify(quiet));
   const client = ['transmission-cli', '-g', settings, '-w', target, '-p', '51499', '-M', sample.file];
   return Clients.start('ip', ['netns', 'exec', namespace, ...client]);
 }
