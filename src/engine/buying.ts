@@ -81,8 +81,8 @@ export async function startBuying(options: BuyingOptions): Promise<Buying> {
   async function choose(offer: Offer): Promise<PayingChannel | undefined> {
     const budget = await ledger.budget(infohash);
     const free = options.budget - (budget?.spent ?? 0n) - (budget?.reserved ?? 0n);
-    const wanted = Tariff.price(offer.priceMiB, BigInt(options.bytesLeft())) + ROUNDING_RESERVE;
-    const need = wanted < free ? wanted : free;
+    const price = Tariff.price(offer.priceMiB, BigInt(options.bytesLeft()));
+    const need = min(price, free);
     const own = (await ledger.channels()).filter(
       (channel) => channel.role === 'payer' && sameBytes(channel.payee, offer.payee),
     );
@@ -95,7 +95,8 @@ export async function startBuying(options: BuyingOptions): Promise<Buying> {
       (sum, [payee, amount]) => (payee === toHex(offer.payee) ? sum : sum + amount),
       0n,
     );
-    const missing = need - promised - (best ? left(best) : 0n);
+    // A channel that is good enough is not topped up for roundings to come: that would cost gas each time.
+    const missing = min(price + ROUNDING_RESERVE, free) - promised - (best ? left(best) : 0n);
     const funded = options.mayOpen && missing > 0n ? await fund(offer, best, missing) : undefined;
     if (funded) return use(funded.channel, true, funded);
     return best && (left(best) > 0n || best.authorized > 0n) ? use(best, false) : undefined;
@@ -187,6 +188,10 @@ export async function startBuying(options: BuyingOptions): Promise<Buying> {
       };
     },
   };
+}
+
+function min(a: bigint, b: bigint): bigint {
+  return a < b ? a : b;
 }
 
 /** What a channel can still pay. */

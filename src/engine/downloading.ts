@@ -5,6 +5,7 @@ import type { Config } from '../config.js';
 import { PieceworkError } from '../errors.js';
 import type { Ledger } from '../ledger/ledger.js';
 import type { Executor } from '../native/executor.js';
+import * as Layout from '../torrent/layout.js';
 import * as Metainfo from '../torrent/metainfo.js';
 import * as Storages from '../torrent/storage.js';
 import type { Session } from '../wire/session.js';
@@ -61,7 +62,13 @@ export async function runDownload(request: FetchRequest, options: DownloadOption
       gasMax: BigInt(request.gasMax ?? config.buying.gasMax),
       prepayMax: config.buying.prepayMax,
       mayOpen: side.account !== undefined,
-      bytesLeft: () => Math.max(0, totalBytes - storage.count() * metainfo.pieceLength),
+      bytesLeft: () => {
+        const last = pieceCount - 1;
+        const shortBy = metainfo.pieceLength - Layout.pieceBytes(metainfo, last);
+        return (
+          totalBytes - storage.count() * metainfo.pieceLength + (storage.has(last) ? shortBy : 0)
+        );
+      },
       onEvent,
       events,
     });

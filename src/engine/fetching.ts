@@ -65,6 +65,7 @@ class Fetching {
   readonly #peers = new Map<number, Peer>();
   readonly #joinedMs = new Map<number, number>();
   readonly #dialling = new Set<string>();
+  readonly #leaving = new Set<Promise<void>>();
   readonly #addresses = new Map<string, { address: string; port: number; triedMs: number }>();
   readonly #fetcher: Fetchers.Fetcher;
   #buying: Buying | undefined;
@@ -131,7 +132,15 @@ class Fetching {
     await this.#fetcher.stop();
     await this.#discovery?.stop();
     this.#options.session.remove(this.#options.metainfo.infohashHex);
+    await Promise.allSettled(this.#leaving);
     await this.#options.storage.close();
+  }
+
+  /** Ends a link's session in the books; closing waits for it. */
+  #leave(link: PayLink): void {
+    const work = this.#buying!.detach(link).catch(this.#fail);
+    this.#leaving.add(work);
+    void work.finally(() => this.#leaving.delete(work));
   }
 
   async #startBuying(make: NonNullable<FetchingOptions['makeBuying']>): Promise<void> {
@@ -161,7 +170,7 @@ class Fetching {
           if (refused !== 'reject') link.send({ type: 'reject', refused, code, detail: '' });
         },
         onClosed: (link) => {
-          void this.#buying?.detach(link).catch(this.#fail);
+          this.#leave(link);
         },
       },
       (fault) => this.#fail(fault),

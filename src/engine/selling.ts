@@ -77,6 +77,7 @@ export async function startSelling(options: SellingOptions): Promise<Selling> {
   const { config, chain, delegate, ledger, executor, session, clock } = options;
   const served = new Map<string, Served>();
   const lookUps: Array<Promise<unknown>> = [];
+  const leaving = new Set<Promise<void>>();
   const foreign = new Map<number, ForeignEvents>();
   const bans = createBans(clock);
   await closeLeftovers(ledger);
@@ -155,13 +156,20 @@ export async function startSelling(options: SellingOptions): Promise<Selling> {
     return torrent && peer ? { torrent, peer } : undefined;
   }
 
+  /** Ends a link's session in the books; closing waits for it. */
+  function leave(link: PayLink): void {
+    const work = payee.detach(link).catch(options.onFailure);
+    leaving.add(work);
+    void work.finally(() => leaving.delete(work));
+  }
+
   function makeLinks(metainfo: Metainfo): Links {
     return createLinks(
       {
         onReady: (link) => payee.attach(link, metainfo.pieceLength),
         onMessage: payee.onMessage,
         onInvalid: payee.onInvalid,
-        onClosed: (link) => void payee.detach(link).catch(options.onFailure),
+        onClosed: leave,
       },
       (fault) => options.onWarning(`a payment handler failed: ${String(fault)}`),
     );
@@ -258,6 +266,7 @@ export async function startSelling(options: SellingOptions): Promise<Selling> {
         seeder.stop();
         await storage.close();
       }
+      await Promise.allSettled(leaving);
       served.clear();
     },
   };
