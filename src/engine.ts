@@ -99,6 +99,8 @@ export class Engine implements Ops.Operations {
   #fail: (reason: unknown) => void = () => {};
   #closing: Promise<void> | undefined;
   readonly #fetches = new Set<AbortController>();
+  /** Infohashes that are seeded or fetched now. */
+  readonly #busy = new Set<string>();
   readonly #running = new Set<Promise<unknown>>();
 
   /** Use `createEngine`. */
@@ -233,7 +235,7 @@ export class Engine implements Ops.Operations {
 
   seed(request: Ops.SeedRequest): Promise<Ops.SeedView> {
     if (!this.#selling) throw new PieceworkError('BAD_CONFIG', 'this engine does not sell');
-    return this.#run(seedTorrent(request, this.#selling, this.#executor, this.#port ?? 0));
+    return this.#run(seedTorrent(request, this.#selling, this.#executor, this.#port ?? 0, this.#busy));
   }
 
   async fetch(
@@ -259,6 +261,7 @@ export class Engine implements Ops.Operations {
           port: this.#port ?? 0,
           onEvent,
           signal: stop.signal,
+          busy: this.#busy,
         }),
       );
     } finally {

@@ -119,8 +119,12 @@ export function attachPayer(
     received: async (piece: number, bytes: number) =>
       link() && (await buying()).payer.received(link()!, piece, bytes),
     abandoned: async (piece: number) => link() && (await buying()).payer.abandoned(link()!, piece),
-    finish: async (timeoutMs = FINISH_TIMEOUT_MS) =>
-      link() ? (await buying()).payer.finish(link()!, timeoutMs) : false,
+    finish: async (timeoutMs = FINISH_TIMEOUT_MS) => {
+      if (!link()) return false;
+      const { payer, acknowledged } = await buying();
+      await payer.finish(link()!, timeoutMs);
+      return acknowledged();
+    },
   }));
 }
 

@@ -45,6 +45,8 @@ export interface Buying {
   detach(link: PayLink): Promise<void>;
   /** What was signed for this torrent, all runs. */
   spent(): Promise<bigint>;
+  /** Whether every payee of this torrent has acknowledged, to this process, or settled all it was signed. */
+  acknowledged(): Promise<boolean>;
   /** Bought so far: pieces, bytes and their price, all runs. */
   bought(): Promise<{
     readonly pieces: number;
@@ -81,15 +83,21 @@ export async function startBuying(options: BuyingOptions): Promise<Buying> {
   async function choose(offer: Offer): Promise<PayingChannel | undefined> {
     const budget = await ledger.budget(infohash);
     const free = options.budget - (budget?.spent ?? 0n) - (budget?.reserved ?? 0n);
-    const price = Tariff.price(offer.priceMiB, BigInt(options.bytesLeft()));
-    const need = min(price, free);
+    const bytesLeft = BigInt(options.bytesLeft());
+    const price = Tariff.price(offer.priceMiB, bytesLeft);
+    // What costs nothing takes a channel all the same.
+    const need = min(price === 0n && bytesLeft > 0n ? 1n : price, free);
     const own = (await ledger.channels()).filter(
       (channel) => channel.role === 'payer' && sameBytes(channel.payee, offer.payee),
     );
     const open = (await settling.refresh(own)).filter((channel) => Lifecycle.phase(channel, 0n) === 'open');
     const best = open.sort((a, b) => (left(a) < left(b) ? 1 : -1))[0];
-    // Nothing more to buy, but the payee may still be owed what was signed.
-    if (need <= 0n) return best && best.authorized > 0n ? use(best, false) : undefined;
+    if (need <= 0n) {
+      // Nothing more to buy, but the payee may still be owed what was signed, most likely on the last channel.
+      const used = (await ownSessions()).at(-1)?.channel;
+      const owed = open.find(({ index }) => index === used) ?? best;
+      return owed && owed.authorized > 0n ? use(owed, false) : undefined;
+    }
     if (best && left(best) >= need) return use(best, false);
     const promised = [...inUse].reduce(
       (sum, [payee, amount]) => (payee === toHex(offer.payee) ? sum : sum + amount),
@@ -173,6 +181,12 @@ export async function startBuying(options: BuyingOptions): Promise<Buying> {
       payer.reconsider();
     },
     spent: async () => (await ledger.budget(infohash))?.spent ?? 0n,
+    async acknowledged() {
+      const used = new Set((await ownSessions()).map((session) => session.channel));
+      return (await ledger.channels())
+        .filter(({ index, authorized, settled }) => used.has(index) && authorized > settled)
+        .every(({ index }) => payer.isAcknowledged(index));
+    },
     async bought() {
       const sessions = await ownSessions();
       const channels = await ledger.channels();

@@ -27,12 +27,34 @@ export interface DownloadOptions {
   readonly port: number;
   readonly onEvent: (event: FetchEvent) => void;
   readonly signal: AbortSignal;
+  /** Torrents that are seeded or fetched by this engine now; each can be one of them once. */
+  readonly busy: {
+    has(infohash: string): boolean;
+    add(infohash: string): unknown;
+    delete(infohash: string): unknown;
+  };
 }
 
+/** Downloads what is asked for. @throws PieceworkError BAD_ARGUMENT when the torrent is in use here already. */
 export async function runDownload(request: FetchRequest, options: DownloadOptions): Promise<FetchEnd> {
+  const wanted = readRequest(request);
+  const { infohashHex } = wanted.torrent;
+  if (options.busy.has(infohashHex)) {
+    throw new PieceworkError('BAD_ARGUMENT', 'this torrent is seeded or downloaded by this process already');
+  }
+  options.busy.add(infohashHex);
+  try {
+    return await download(request, wanted, options);
+  } finally {
+    options.busy.delete(infohashHex);
+  }
+}
+
+async function download(request: FetchRequest, wanted: Wanted, options: DownloadOptions): Promise<FetchEnd> {
   const { ledger, executor, settling, side, session, clock, config, onEvent, signal } = options;
   const peers = (request.peers ?? []).map(parsePeer);
-  const metainfo = await readTorrent(request, peers, options);
+  const metainfo =
+    wanted.kind === 'metainfo' ? wanted.torrent : await fetchMetadata(wanted.torrent, peers, options);
   const { infohash, name, totalBytes, pieceCount } = metainfo;
   onEvent({ event: 'metadata', infohash: metainfo.infohashHex, name, bytes: totalBytes, pieces: pieceCount });
 
@@ -65,9 +87,7 @@ export async function runDownload(request: FetchRequest, options: DownloadOption
       bytesLeft: () => {
         const last = pieceCount - 1;
         const shortBy = metainfo.pieceLength - Layout.pieceBytes(metainfo, last);
-        return (
-          totalBytes - storage.count() * metainfo.pieceLength + (storage.has(last) ? shortBy : 0)
-        );
+        return totalBytes - storage.count() * metainfo.pieceLength + (storage.has(last) ? shortBy : 0);
       },
       onEvent,
       events,
@@ -90,17 +110,16 @@ export async function runDownload(request: FetchRequest, options: DownloadOption
   });
 }
 
-async function readTorrent(
-  request: FetchRequest,
-  peers: ReadonlyArray<{ address: string; port: number }>,
-  options: DownloadOptions,
-): Promise<Metainfo.Metainfo> {
-  if (request.torrent !== undefined)
-    return Metainfo.parse(new Uint8Array(Buffer.from(request.torrent, 'base64')));
-  if (request.magnet === undefined)
-    throw new PieceworkError('BAD_ARGUMENT', 'name a torrent file or a magnet link');
-  const magnet = Metainfo.parseMagnet(request.magnet);
-  return fetchMetadata(magnet, peers, options);
+type Wanted =
+  | { readonly kind: 'metainfo'; readonly torrent: Metainfo.Metainfo }
+  | { readonly kind: 'magnet'; readonly torrent: Metainfo.Magnet };
+
+function readRequest({ torrent, magnet }: FetchRequest): Wanted {
+  if (torrent !== undefined) {
+    return { kind: 'metainfo', torrent: Metainfo.parse(new Uint8Array(Buffer.from(torrent, 'base64'))) };
+  }
+  if (magnet !== undefined) return { kind: 'magnet', torrent: Metainfo.parseMagnet(magnet) };
+  throw new PieceworkError('BAD_ARGUMENT', 'name a torrent file or a magnet link');
 }
 
 function parsePeer(text: string): { address: string; port: number } {

@@ -114,9 +114,8 @@ class Fetching {
     aborted.catch(() => undefined);
     this.#start();
     try {
-      const owing = storage.complete() && this.#buying !== undefined;
       if (!storage.complete()) await Promise.race([this.#fetcher.done, aborted, this.#failed]);
-      else if (owing) await Promise.race([this.#waitForSellers(), aborted]);
+      else if (this.#buying) await Promise.race([this.#waitForSellers(this.#buying), aborted, this.#failed]);
     } catch (thrown) {
       await this.#finish();
       throw thrown;
@@ -355,17 +354,11 @@ class Fetching {
     });
   }
 
-  /** Everything was here before, but a payee may not have its last voucher: waits for one to come by. */
-  async #waitForSellers(): Promise<void> {
+  /** Everything was here before, but a payee may not have its last voucher: waits for it to come by. */
+  async #waitForSellers(buying: Buying): Promise<void> {
     const { clock } = this.#options;
     const untilMs = clock.monotonicMs() + finishTimeoutMs;
-    if (this.#spent === 0n) return;
-    while (clock.monotonicMs() < untilMs) {
-      for (const link of this.#openLinks()) {
-        if (this.#buying!.payer.standingOf(link) === 'ready') return;
-      }
-      await sleep(clock, 50);
-    }
+    while (clock.monotonicMs() < untilMs && !(await buying.acknowledged())) await sleep(clock, 50);
   }
 
   #openLinks(): PayLink[] {
@@ -379,8 +372,8 @@ class Fetching {
   async #finish(): Promise<boolean> {
     if (!this.#buying) return true;
     const { payer } = this.#buying;
-    const answers = await Promise.all(this.#openLinks().map((link) => payer.finish(link, finishTimeoutMs)));
-    return answers.every(Boolean) && (answers.length > 0 || this.#spent === 0n);
+    await Promise.all(this.#openLinks().map((link) => payer.finish(link, finishTimeoutMs)));
+    return this.#buying.acknowledged();
   }
 
   async #end(acknowledged: boolean): Promise<FetchEnd> {

@@ -13,9 +13,15 @@ export async function seedTorrent(
   selling: Selling,
   hasher: Executor,
   port: number,
+  busy: { has(infohash: string): boolean; add(infohash: string): unknown },
 ): Promise<SeedView> {
   const { metainfo, torrentBytes, storage } =
     request.torrent === undefined ? await fresh(request, hasher) : await existing(request, hasher);
+  if (busy.has(metainfo.infohashHex)) {
+    await storage.close();
+    throw new PieceworkError('BAD_ARGUMENT', 'this torrent is seeded or downloaded by this process already');
+  }
+  busy.add(metainfo.infohashHex);
   await selling.serve(metainfo, storage, port);
   return {
     infohash: metainfo.infohashHex,
