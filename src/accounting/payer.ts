@@ -85,7 +85,9 @@ export interface Payer {
   /** Looks again at offers that no channel could be found for: money may have become free. */
   reconsider(): void;
   /** Sends the final voucher and resolves once the payee acknowledged it, or after `timeoutMs`. */
-  finish(link: PayLink, timeoutMs: number): Promise<boolean>;
+  finish(link: PayLink, timeoutMs: number): Promise<void>;
+  /** Whether the payee of a channel has said, since this process began, that it holds all that was signed. */
+  isAcknowledged(channel: number): boolean;
 }
 
 interface Purse {
@@ -401,16 +403,19 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
     finish(link, timeoutMs) {
       const purse = purses.get(link.id);
       const head = purse?.head;
-      if (!purse || !head || link.closed || isNone(head.row))
-        return Promise.resolve(head === undefined || head.acked >= head.authorized);
+      if (!purse || !head || link.closed || isNone(head.row)) return Promise.resolve();
       return new Promise((resolve) => {
-        const cancel = ports.clock.after(timeoutMs, () => resolve(false));
+        const cancel = ports.clock.after(timeoutMs, resolve);
         purse.onAcked = () => {
           cancel();
-          resolve(head.acked >= head.authorized);
+          resolve();
         };
         sendVoucher(purse, true);
       });
+    },
+    isAcknowledged(channel) {
+      const head = heads.get(channel);
+      return head !== undefined && head.acked >= head.authorized;
     },
   };
 }
