@@ -6,7 +6,7 @@
  * Invariant: every reservation that the till granted ends in exactly one `received` or one `abandoned`.
  */
 import type { Clock } from '../clock.js';
-import { PieceworkError } from '../errors.js';
+import { from, type PieceworkError } from '../errors.js';
 import { pieceBufferBytesMax } from '../limits.js';
 import type { Hasher } from './hasher.js';
 import * as Layout from './layout.js';
@@ -126,18 +126,20 @@ export function create(options: FetcherOptions): Fetcher {
   const reserve = (source: Source, piece: number) => {
     bufferBytes += sizeOf(piece);
     source.reserving(piece, sizeOf(piece));
-    const answer = till.reserve(source.peer, piece, sizeOf(piece));
-    if (typeof answer === 'string') return reserved(source, piece, answer);
-    answer.then(
-      (reservation) => {
+    const refused = (thrown: unknown): void => {
+      reserved(source, piece, 'stop');
+      fail(from(thrown));
+    };
+    try {
+      const answer = till.reserve(source.peer, piece, sizeOf(piece));
+      if (typeof answer === 'string') return reserved(source, piece, answer);
+      answer.then((reservation) => {
         reserved(source, piece, reservation);
         if (reservation === 'ok') fill(source);
-      },
-      (thrown: unknown) => {
-        reserved(source, piece, 'stop');
-        fail(new PieceworkError('INTERNAL', 'a reservation failed', { cause: thrown }));
-      },
-    );
+      }, refused);
+    } catch (thrown) {
+      refused(thrown);
+    }
   };
   const reserved = (source: Source, piece: number, reservation: Reservation) => {
     source.reserved(piece);
@@ -210,7 +212,7 @@ export function create(options: FetcherOptions): Fetcher {
       await storage.sync();
       settle.resolve('complete');
     } catch (thrown) {
-      settle.reject(thrown instanceof PieceworkError ? thrown : new PieceworkError('IO', String(thrown)));
+      settle.reject(from(thrown, 'IO'));
     }
   };
   const fail = (error: PieceworkError): void => {

@@ -8,46 +8,21 @@
  * one entry of `dropped`.
  */
 import type { Clock } from '../clock.js';
-import { PieceworkError } from '../errors.js';
+import type { PieceworkError } from '../errors.js';
 import { requestBytesMax, requestsPerPeerMax } from '../limits.js';
+import type { Customer, Request, SeedPeer } from './customer.js';
+import * as Customers from './customer.js';
+import type { UploadGate } from './gatekeeper.js';
+import * as Gatekeeper from './gatekeeper.js';
 import * as Layout from './layout.js';
 import * as ReadAhead from './read-ahead.js';
 import type { Standing } from './slots.js';
 import * as Slots from './slots.js';
 import type { Storage } from './storage.js';
 
+export type { SeedPeer } from './customer.js';
+export type { Admission, Dropped, UploadGate } from './gatekeeper.js';
 export type { Standing } from './slots.js';
-
-/** What the seeder needs of a connection; the wire room's Peer has it. */
-export interface SeedPeer {
-  readonly id: number;
-  readonly fast: boolean;
-  readonly peerInterested: boolean;
-  choke(): void;
-  unchoke(): void;
-  sendRoom(): number;
-  sendBlock(index: number, offset: number, bytes: Uint8Array): void;
-  rejectRequest(index: number, offset: number, length: number): void;
-  destroy(detail: string): void;
-}
-
-export type Admission = 'serve' | 'wait' | 'refuse';
-
-/** A piece that a peer was granted and did not get in full. `delivered` bytes of it left this process. */
-export interface Dropped {
-  readonly piece: number;
-  readonly bytes: number;
-  readonly delivered: number;
-}
-
-export interface UploadGate {
-  /** Asked when the first block of a piece is requested by a paid peer. After 'wait', call `resume`. */
-  admit(peer: SeedPeer, piece: number, bytes: number): Admission | Promise<Admission>;
-  /** Every byte of a granted piece has left this process. */
-  sent(peer: SeedPeer, piece: number, bytes: number): void;
-  /** The peer is gone: these grants were never sent in full. */
-  dropped(peer: SeedPeer, grants: readonly Dropped[]): void;
-}
 
 export interface SeederOptions {
   readonly layout: Layout.Layout;
@@ -82,40 +57,6 @@ export interface Seeder {
   stop(): void;
 }
 
-interface Request {
-  readonly index: number;
-  readonly offset: number;
-  readonly length: number;
-}
-
-interface Grant {
-  readonly piece: number;
-  readonly bytes: number;
-  /** Bytes handed to the connection, and bytes that left this process. */
-  sent: number;
-  delivered: number;
-}
-
-interface Customer {
-  readonly peer: SeedPeer;
-  standing: Standing;
-  choked: boolean;
-  /** Monotonic time of the last change between choked and unchoked, for the rotation. */
-  turnedMs: number;
-  queue: Request[];
-  /** By piece: grants that have bytes left to send. */
-  readonly open: Map<number, Grant>;
-  /** Every grant that is not delivered yet. */
-  readonly grants: Set<Grant>;
-  /** The grant of each block that has not left yet, undefined for unpaid ones, in order. */
-  readonly onTheWay: (Grant | undefined)[];
-  readonly asking: Set<number>;
-  readonly waiting: Set<number>;
-  /** Refused requests in a row; a peer that does not listen is closed. */
-  refusals: number;
-  scheduled: boolean;
-}
-
 const ROTATION_MS = 30_000;
 /** Blocks one peer gets before it is the next one's turn. */
 const TURN_BLOCKS = 8;
@@ -123,7 +64,7 @@ const BLOCK_OVERHEAD_BYTES = 13;
 const REFUSALS_MAX = 4 * requestsPerPeerMax;
 
 export function create(options: SeederOptions): Seeder {
-  const { layout, storage, gate, clock } = options;
+  const { layout, storage, clock } = options;
   const customers = new Map<number, Customer>();
   const ready: Customer[] = [];
   const readAhead = ReadAhead.create(storage, layout);
@@ -158,7 +99,7 @@ export function create(options: SeederOptions): Seeder {
   /** Sends up to a turn's blocks; true when more could be sent at once. */
   const serve = (customer: Customer): boolean => {
     for (let blocks = 0; blocks < TURN_BLOCKS; blocks++) {
-      const at = customer.queue.findIndex((request) => servable(customer, request));
+      const at = customer.queue.findIndex((request) => Customers.servable(customer, request));
       const request = customer.queue[at];
       // Nothing to send now: a gate, a drain, a read or a request will schedule this peer again.
       if (!request || customer.choked) return false;
@@ -169,86 +110,33 @@ export function create(options: SeederOptions): Seeder {
         return false;
       }
       customer.queue.splice(at, 1);
-      send(customer, request, bytes);
+      customer.refusals = 0;
+      gatekeeper.spend(customer, request);
+      customer.peer.sendBlock(request.index, request.offset, bytes);
       const next = customer.queue[Math.min(at + TURN_BLOCKS, customer.queue.length - 1)];
       if (next) readAhead.prefetch(next.index, next.offset);
     }
     return true;
   };
-  const servable = (customer: Customer, { index, length }: Request): boolean => {
-    if (customer.standing !== 'paid') return true;
-    const grant = customer.open.get(index);
-    return grant !== undefined && grant.sent + length <= grant.bytes;
-  };
-  const send = (customer: Customer, { index, offset, length }: Request, bytes: Uint8Array): void => {
-    const grant = customer.standing === 'paid' ? customer.open.get(index) : undefined;
-    if (grant) {
-      grant.sent += length;
-      if (grant.sent === grant.bytes) {
-        customer.open.delete(index);
-        // The same piece may be wanted again: that takes a new grant.
-        ask(customer);
-      }
-    }
-    customer.refusals = 0;
-    customer.onTheWay.push(grant);
-    customer.peer.sendBlock(index, offset, bytes);
-  };
   const load = (customer: Customer, request: Request): void => {
     readAhead.load(request.index, request.offset, request.length).then(
       () => schedule(customer),
       (error: PieceworkError) => {
-        const bad = customer.queue.filter(({ index }) => index === request.index);
-        customer.queue = customer.queue.filter(({ index }) => index !== request.index);
-        for (const each of bad) refuse(customer, each);
+        for (const each of Customers.takeOut(customer, request.index)) refuse(customer, each);
         options.onError(error);
         schedule(customer);
       },
     );
   };
 
-  /** Asks the gate for the pieces of waiting requests that have no grant, in the order of the requests. */
-  const ask = (customer: Customer): void => {
-    if (customer.standing !== 'paid' || customer.choked) return;
-    for (const request of customer.queue) {
-      if (customer.waiting.size > 0) return;
-      if (servable(customer, request) || customer.asking.has(request.index)) continue;
-      askFor(customer, request.index);
-    }
-  };
-  const askFor = (customer: Customer, piece: number) => {
-    const bytes = Layout.pieceBytes(layout, piece);
-    customer.asking.add(piece);
-    const settle = (admission: Admission): void => {
-      customer.asking.delete(piece);
-      settleAdmission(customer, piece, bytes, admission);
-    };
-    const answer = gate.admit(customer.peer, piece, bytes);
-    if (typeof answer === 'string') return settle(answer);
-    answer.then(settle, (thrown: unknown) => {
-      settle('refuse');
-      options.onError(
-        thrown instanceof PieceworkError ? thrown : new PieceworkError('INTERNAL', String(thrown)),
-      );
-    });
-  };
-  const settleAdmission = (customer: Customer, piece: number, bytes: number, admission: Admission) => {
-    const here = customers.get(customer.peer.id) === customer;
-    if (admission === 'serve') {
-      // What is left of an older grant for this piece stays undelivered and is reported when the peer goes.
-      const grant: Grant = { piece, bytes, sent: 0, delivered: 0 };
-      if (!here) return gate.dropped(customer.peer, [{ piece, bytes, delivered: 0 }]);
-      customer.open.set(piece, grant);
-      customer.grants.add(grant);
-      schedule(customer);
-    } else if (here && admission === 'wait') {
-      customer.waiting.add(piece);
-    } else if (here) {
-      const refused = customer.queue.filter(({ index }) => index === piece);
-      customer.queue = customer.queue.filter(({ index }) => index !== piece);
-      for (const request of refused) refuse(customer, request);
-    }
-  };
+  const gatekeeper = Gatekeeper.create({
+    layout,
+    gate: options.gate,
+    isHere: (customer) => customers.get(customer.peer.id) === customer,
+    onGrant: schedule,
+    refuse,
+    onError: options.onError,
+  });
 
   const setChoked = (customer: Customer, choked: boolean) => {
     if (customer.choked === choked) return;
@@ -288,29 +176,15 @@ export function create(options: SeederOptions): Seeder {
 
   return {
     join(peer, standing = 'free') {
-      const open = { queue: [], open: new Map(), grants: new Set<Grant>(), onTheWay: [] };
-      const waits = { asking: new Set<number>(), waiting: new Set<number>(), refusals: 0, scheduled: false };
       if (stopped || customers.has(peer.id)) return;
-      customers.set(peer.id, {
-        peer,
-        standing,
-        choked: true,
-        turnedMs: clock.monotonicMs(),
-        ...open,
-        ...waits,
-      });
+      customers.set(peer.id, Customers.create(peer, standing, clock.monotonicMs()));
       arrange(false);
     },
     leave(peer) {
       const customer = of(peer);
       if (!customer) return;
       customers.delete(peer.id);
-      const dropped = [...customer.grants].map(({ piece, bytes, delivered }) => ({
-        piece,
-        bytes,
-        delivered,
-      }));
-      if (dropped.length > 0) gate.dropped(peer, dropped);
+      gatekeeper.drop(customer);
       arrange(false);
     },
     setStanding(peer, standing) {
@@ -325,7 +199,7 @@ export function create(options: SeederOptions): Seeder {
       const customer = of(peer);
       if (!customer) return;
       customer.waiting.clear();
-      ask(customer);
+      gatekeeper.ask(customer);
     },
     setFreeSlots(count) {
       freeSlots = count;
@@ -339,8 +213,7 @@ export function create(options: SeederOptions): Seeder {
       const request = { index, offset, length };
       if (!customer || !acceptable(customer, request)) return;
       customer.queue.push(request);
-      const settled = servable(customer, request) || customer.asking.has(index) || customer.waiting.size > 0;
-      if (!settled) askFor(customer, index);
+      gatekeeper.askFor(customer, request);
       schedule(customer);
     },
     cancel(peer, index, offset, length) {
@@ -359,12 +232,7 @@ export function create(options: SeederOptions): Seeder {
     },
     delivered(peer, bytes) {
       const customer = of(peer);
-      const grant = customer?.onTheWay.shift();
-      if (!customer || !grant) return;
-      grant.delivered += bytes;
-      if (grant.delivered < grant.bytes) return;
-      customer.grants.delete(grant);
-      gate.sent(peer, grant.piece, grant.bytes);
+      if (customer) gatekeeper.delivered(customer, bytes);
     },
     queued: (peer) => of(peer)?.queue.length ?? 0,
     unchoked: (peer) => of(peer)?.choked === false,

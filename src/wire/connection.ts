@@ -11,6 +11,7 @@ import { requestsPerPeerMax, sendQueueBytesMax } from '../limits.js';
 import { toHex } from '../units.js';
 import type { CloseReason } from './guard.js';
 import * as Guard from './guard.js';
+import * as Outlets from './outlet.js';
 import type { Peer } from './peer.js';
 import * as Peers from './peer.js';
 
@@ -117,7 +118,7 @@ export function open(socket: Socket, remote: Remote, host: Host): Connection {
     keepAlive: () => wire.keepAlive(),
     close,
   };
-  const outlet = Peers.attach(wire, socket);
+  const outlet = Outlets.attach(wire, socket);
   const guard: Guard.Guarded = { pieceCount: () => torrent?.pieceCount, close };
   Guard.protect(wire, guard);
   // The library ends the wire itself when it does not like what it reads; the socket must go with it.

@@ -1,0 +1,131 @@
+/**
+ * Between the seeder and the gate: asks for each piece of a paying peer once, counts what of each grant was
+ * sent and delivered, and reports the end of each. It sends nothing itself.
+ *
+ * Invariant: every 'serve' of the gate ends in exactly one `sent` or one entry of `dropped`.
+ */
+import { from, type PieceworkError } from '../errors.js';
+import type { Customer, Grant, Request, SeedPeer } from './customer.js';
+import * as Customers from './customer.js';
+import * as Layout from './layout.js';
+
+export type Admission = 'serve' | 'wait' | 'refuse';
+
+/** A piece that a peer was granted and did not get in full. `delivered` bytes of it left this process. */
+export interface Dropped {
+  readonly piece: number;
+  readonly bytes: number;
+  readonly delivered: number;
+}
+
+export interface UploadGate {
+  /** Asked when the first block of a piece is requested by a paid peer. After 'wait', call `resume`. */
+  admit(peer: SeedPeer, piece: number, bytes: number): Admission | Promise<Admission>;
+  /** Every byte of a granted piece has left this process. */
+  sent(peer: SeedPeer, piece: number, bytes: number): void;
+  /** The peer is gone: these grants were never sent in full. */
+  dropped(peer: SeedPeer, grants: readonly Dropped[]): void;
+}
+
+export interface Gatekeeper {
+  /** Asks for the pieces of all queued requests that have no grant, in the order of the requests. */
+  ask(customer: Customer): void;
+  /** The same for one request that was queued now. */
+  askFor(customer: Customer, request: Request): void;
+  /** Counts a block as sent. Call before it is handed on. */
+  spend(customer: Customer, request: Request): void;
+  /** Counts the oldest sent block as delivered. */
+  delivered(customer: Customer, bytes: number): void;
+  /** The customer is gone. */
+  drop(customer: Customer): void;
+}
+
+export interface GatekeeperOptions {
+  readonly layout: Layout.Layout;
+  readonly gate: UploadGate;
+  readonly isHere: (customer: Customer) => boolean;
+  /** A grant arrived: there may be something to send. */
+  readonly onGrant: (customer: Customer) => void;
+  readonly refuse: (customer: Customer, request: Request) => void;
+  readonly onError: (error: PieceworkError) => void;
+}
+
+export function create(options: GatekeeperOptions): Gatekeeper {
+  const { layout, gate } = options;
+
+  const askForPiece = (customer: Customer, piece: number) => {
+    const bytes = Layout.pieceBytes(layout, piece);
+    const settle = (admission: Admission): void => {
+      customer.asking.delete(piece);
+      settled(customer, piece, bytes, admission);
+    };
+    const fail = (thrown: unknown): void => {
+      settle('refuse');
+      options.onError(from(thrown));
+    };
+    customer.asking.add(piece);
+    let answer: Admission | Promise<Admission>;
+    try {
+      answer = gate.admit(customer.peer, piece, bytes);
+    } catch (thrown) {
+      return fail(thrown);
+    }
+    if (typeof answer === 'string') return settle(answer);
+    answer.then(settle, fail);
+  };
+  const settled = (customer: Customer, piece: number, bytes: number, admission: Admission) => {
+    const here = options.isHere(customer);
+    if (admission === 'serve') {
+      if (!here) return gate.dropped(customer.peer, [{ piece, bytes, delivered: 0 }]);
+      // What is left of an older grant for this piece is reported when the peer goes.
+      const grant: Grant = { piece, bytes, sent: 0, delivered: 0 };
+      customer.open.set(piece, grant);
+      customer.grants.add(grant);
+      options.onGrant(customer);
+    } else if (here && admission === 'wait') {
+      customer.waiting.add(piece);
+    } else if (here) {
+      for (const request of Customers.takeOut(customer, piece)) options.refuse(customer, request);
+    }
+  };
+  const askFor = (customer: Customer, request: Request): void => {
+    // Pieces are asked for in order: behind one that waits, others need not try.
+    if (customer.waiting.size > 0 || customer.asking.has(request.index)) return;
+    if (!Customers.servable(customer, request)) askForPiece(customer, request.index);
+  };
+  const ask = (customer: Customer): void => {
+    if (customer.standing !== 'paid' || customer.choked) return;
+    for (const request of customer.queue) askFor(customer, request);
+  };
+
+  return {
+    ask,
+    askFor,
+    spend(customer, { index, length }) {
+      const grant = customer.standing === 'paid' ? customer.open.get(index) : undefined;
+      customer.onTheWay.push(grant);
+      if (!grant) return;
+      grant.sent += length;
+      if (grant.sent < grant.bytes) return;
+      customer.open.delete(index);
+      // The same piece may be wanted again: that takes a new grant.
+      ask(customer);
+    },
+    delivered(customer, bytes) {
+      const grant = customer.onTheWay.shift();
+      if (!grant) return;
+      grant.delivered += bytes;
+      if (grant.delivered < grant.bytes) return;
+      customer.grants.delete(grant);
+      gate.sent(customer.peer, grant.piece, grant.bytes);
+    },
+    drop(customer) {
+      const dropped = [...customer.grants].map(({ piece, bytes, delivered }) => ({
+        piece,
+        bytes,
+        delivered,
+      }));
+      if (dropped.length > 0) gate.dropped(customer.peer, dropped);
+    },
+  };
+}
