@@ -3,12 +3,13 @@ pragma solidity 0.8.28;
 
 import {IHub} from './IHub.sol';
 import {Slots} from './Slots.sol';
+import {VoucherReader} from './VoucherReader.sol';
 
 /// @title The rules of the hub, without the asset
 /// @notice Owns the storage and every rule of docs/spec/hub.md. How money comes in and goes out is left
-/// to the two forms. There is no owner, no upgrade and no pause. No function here calls another
+/// to the two forms. There is no owner, no upgrade and no pause. Nothing here calls another
 /// contract except the ecrecover precompile and, last of all in `withdrawCredit`, the form's `_pay`.
-abstract contract HubCore is IHub {
+abstract contract HubCore is VoucherReader {
     /// One word; `Slots` knows its layout.
     struct Channel {
         uint256 slot;
@@ -16,22 +17,12 @@ abstract contract HubCore is IHub {
 
     uint256 private constant ROW_SIZE = 76;
     uint32 private constant CHALLENGE_PERIOD_MAX = 365 days;
-    /// (n - 1) / 2 for the order n of secp256k1. The precompile accepts a higher s, voucher.md 4 does not.
-    uint256 private constant S_MAX = 0x7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0;
-    bytes32 private constant DOMAIN_TYPE_HASH =
-        keccak256('EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)');
-    bytes32 private constant VOUCHER_TYPE_HASH = keccak256('Voucher(address payee,uint256 cumulativeAmount)');
-    bytes32 private constant NAME_HASH = keccak256('Piecework');
-    bytes32 private constant VERSION_HASH = keccak256('1');
 
     /// @inheritdoc IHub
     uint32 public immutable override challengePeriod;
-    /// The chain and the separator at deployment. A fork with another chain id gets a separator of its own.
-    uint256 private immutable _deployChainId;
-    bytes32 private immutable _deploySeparator;
 
-    /// Channels by id. The id goes through a mapping, so that no
-    /// pair of addresses can be chosen whose id is the storage slot of something else.
+    /// Channels by id. The id goes through a mapping, so that no pair of addresses can be chosen whose id is
+    /// the storage slot of something else.
     mapping(bytes32 id => Channel) private _channels;
     /// @inheritdoc IHub
     mapping(uint32 index => address owner) public override owners;
@@ -44,8 +35,6 @@ abstract contract HubCore is IHub {
     constructor(uint32 challengePeriod_) {
         if (challengePeriod_ == 0 || challengePeriod_ > CHALLENGE_PERIOD_MAX) revert BadChallengePeriod();
         challengePeriod = challengePeriod_;
-        _deployChainId = block.chainid;
-        _deploySeparator = _separator();
     }
 
     // Verbs
@@ -124,30 +113,6 @@ abstract contract HubCore is IHub {
         for (uint256 i = 0; i < voucherKeys.length; ++i) {
             views[i] = channel(voucherKeys[i], payee);
         }
-    }
-
-    /// @inheritdoc IHub
-    function domainSeparator() public view override returns (bytes32) {
-        return block.chainid == _deployChainId ? _deploySeparator : _separator();
-    }
-
-    /// @inheritdoc IHub
-    function eip712Domain()
-        external
-        view
-        override
-        returns (
-            bytes1 fields,
-            string memory name,
-            string memory version,
-            uint256 chainId,
-            address verifyingContract,
-            bytes32 salt,
-            uint256[] memory extensions
-        )
-    {
-        // 0x0f says that name, version, chainId and verifyingContract are used and salt is not.
-        return (0x0f, 'Piecework', '1', block.chainid, address(this), bytes32(0), new uint256[](0));
     }
 
     // Rules that the forms call once the money is in
@@ -261,26 +226,26 @@ abstract contract HubCore is IHub {
         emit Closed(voucherKey, payee, uint96(Slots.settled(slot)), uint96(returned));
     }
 
-    /// @dev Captures rows for `payee`. Assembly reads, recovers and locates; `Slots.captured` decides.
+    /// @dev Captures rows for `payee`: the reader locates the channel of each, `Slots.captured` decides.
     function _settle(address payee, bytes calldata rows) private {
         if (rows.length % ROW_SIZE != 0) revert BadRows();
-        _layOutFrame(VOUCHER_TYPE_HASH, payee);
-        // After the frame, because computing a fork's separator allocates memory.
-        bytes32 separator = domainSeparator();
-        assembly ('memory-safe') {
-            mstore(0x100, separator)
-        }
-        uint256 total;
+        uint256 channelsSlot;
         uint256 at;
-        uint256 end;
         assembly ('memory-safe') {
+            channelsSlot := _channels.slot
             at := rows.offset
-            end := add(at, rows.length)
         }
+        _prepare(payee, channelsSlot);
+        uint256 total;
         // Neither the offsets nor the total can overflow: calldata is short and each gain is below 2^96.
         unchecked {
+            uint256 end = at + rows.length;
             for (; at < end; at += ROW_SIZE) {
-                (Channel storage channel_, uint256 cumulative) = _locate(at);
+                (uint256 key, uint256 cumulative) = _locate(at);
+                Channel storage channel_;
+                assembly ('memory-safe') {
+                    channel_.slot := key
+                }
                 (uint256 next, uint256 gain) = Slots.captured(channel_.slot, cumulative);
                 if (gain == 0) continue;
                 channel_.slot = next;
@@ -290,60 +255,5 @@ abstract contract HubCore is IHub {
         if (total == 0) return;
         credit[payee] += total;
         emit Settled(payee, total);
-    }
-
-    /// @dev Allocates the frame in which `_locate` works, and writes what does not change from row to row,
-    /// except the domain separator:
-    ///
-    /// | address | content |
-    /// | --- | --- |
-    /// | 0x080 | voucher type hash, payee, cumulative amount: the input of the struct hash |
-    /// | 0x0e0 | 30 zero bytes, 0x1901, domain separator, struct hash: the digest's input from 0x0fe |
-    /// | 0x140 | digest, v, r, s: the input of ecrecover |
-    /// | 0x1c0 | 12 zero bytes and the recovered voucher key, then 20 bytes payee: the id's input from 0x1cc |
-    /// | 0x200 | channel id, storage slot of the mapping: the input of the storage key |
-    function _layOutFrame(bytes32 typeHash, address payee) private pure {
-        // Memory-safe because it takes the bytes after the free memory pointer and moves the pointer. The
-        // addresses are constants, which saves some 200 gas a row over sums; that is sound only while
-        // nothing was allocated before, so anything else stops here instead of overwriting memory.
-        assembly ('memory-safe') {
-            if iszero(eq(mload(0x40), 0x80)) { invalid() }
-            mstore(0x40, 0x240)
-            mstore(0x080, typeHash)
-            mstore(0x0a0, payee)
-            mstore(0x0e0, 0x1901)
-            mstore(0x1e0, shl(96, payee))
-            mstore(0x220, _channels.slot)
-        }
-    }
-
-    /// @dev The channel whose voucher key signed the row at calldata offset `at`, and the row's cumulative
-    /// amount. A row that is not well signed gets the channel of voucher key zero, which cannot be opened and is therefore empty for ever.
-    function _locate(uint256 at) private view returns (Channel storage channel_, uint256 cumulative) {
-        uint256 sMax = S_MAX;
-        // Memory-safe because it writes only inside the frame.
-        assembly ('memory-safe') {
-            cumulative := shr(160, calldataload(at))
-            mstore(0x0c0, cumulative)
-            mstore(0x120, keccak256(0x080, 0x60))
-            mstore(0x140, keccak256(0x0fe, 0x42))
-            let vs := calldataload(add(at, 44))
-            let s := shr(1, shl(1, vs))
-            // A high s turns v into something that the precompile refuses.
-            mstore(0x160, add(add(27, shr(255, vs)), shl(8, gt(s, sMax))))
-            calldatacopy(0x180, add(at, 12), 0x20)
-            mstore(0x1a0, s)
-            // The precompile writes nothing when it refuses, so the key of the row before must go first.
-            mstore(0x1c0, 0)
-            // The call fails only for want of gas. Taking that for a bad signature would let a transaction
-            // with too little gas succeed without its rows, and a gas estimate settle on just that.
-            if iszero(staticcall(gas(), 1, 0x140, 0x80, 0x1c0, 0x20)) { invalid() }
-            mstore(0x200, keccak256(0x1cc, 40))
-            channel_.slot := keccak256(0x200, 0x40)
-        }
-    }
-
-    function _separator() private view returns (bytes32) {
-        return keccak256(abi.encode(DOMAIN_TYPE_HASH, NAME_HASH, VERSION_HASH, block.chainid, address(this)));
     }
 }
