@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { plainHasher } from '../../../src/torrent/hasher.js';
+import { pieceBytes } from '../../../src/torrent/layout.js';
 import type { Admission, SeedPeer } from '../../../src/torrent/seeder.js';
 import * as Storage from '../../../src/torrent/storage.js';
 import { until } from '../wire/support.js';
@@ -82,7 +83,8 @@ describe('seeder and fetcher over sockets', () => {
     await until(() => fetch.log.received.length === 5);
     await new Promise((resolve) => setTimeout(resolve, 200));
     expect(fetch.log.received).toHaveLength(5);
-    expect(seeding.deliveredBytes).toBe(5 * 64 * 1024);
+    const granted = seeding.log.sent.reduce((sum, piece) => sum + pieceBytes(made.metainfo, piece), 0);
+    expect(seeding.deliveredBytes).toBe(granted);
     expect(seeding.log.sent).toHaveLength(5);
     await fetch.fetcher.stop();
     expect(await fetch.fetcher.done).toBe('stopped');

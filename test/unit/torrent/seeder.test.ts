@@ -270,6 +270,19 @@ describe('the gate', () => {
     expect(peer.sent).toHaveLength(4);
   });
 
+  it('lets a request that goes beyond what is left of a grant wait for another', async () => {
+    let grants = 0;
+    const at = bench({ admit: () => (++grants === 1 ? 'serve' : 'wait') });
+    const peer = fake();
+    at.seeder.join(peer, 'paid');
+    at.seeder.request(peer, 0, 0, 3 * KIB16);
+    await until(() => peer.sent.length === 1);
+    at.seeder.request(peer, 0, 0, 2 * KIB16);
+    await until(() => at.asked.length === 2);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(peer.sent).toHaveLength(1);
+  });
+
   it('sends nothing before an answer that takes its time, nor after a refusal', async () => {
     let answer: (admission: Seeder.Admission) => void = () => {};
     const at = bench({

@@ -129,13 +129,19 @@ describe('storage of downloads', () => {
     const source = await Storage.openSources(metainfo, sources);
     const outside = folder();
     writeFileSync(join(outside, 'victim'), 'untouched');
-    for (const place of ['sample', 'sample/deep', 'sample/deep/er', 'sample/a.bin', 'sample/empty']) {
+    const places = [
+      ['sample', ''],
+      ['sample/deep', ''],
+      ['sample/deep/er', ''],
+      ['sample/a.bin', 'victim'],
+      ['sample/empty', 'victim'],
+      ['sample/a.bin', 'not-there-yet'],
+      ['sample/empty', 'not-there-yet'],
+    ] as const;
+    for (const [place, aim] of places) {
       const target = folder();
       mkdirSync(join(target, place, '..'), { recursive: true });
-      symlinkSync(
-        place.includes('.bin') || place.includes('empty') ? join(outside, 'victim') : outside,
-        join(target, place),
-      );
+      symlinkSync(join(outside, aim), join(target, place));
       const storage = await Storage.openFolder(metainfo, target);
       const writes = [...Array(metainfo.pieceCount).keys()].map(async (index) =>
         storage.writePiece(index, await source.readPiece(index)),

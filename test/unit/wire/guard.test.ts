@@ -149,6 +149,30 @@ describe('the guard', () => {
     await at.session.close();
   });
 
+  it('lets a throw of a listener for the end of a connection harm nobody', async () => {
+    let heard = 0;
+    class Late {
+      declare readonly name: string;
+      onMessage(): void {}
+      constructor(wire: Wire) {
+        for (const event of ['finish', 'close']) {
+          wire.once(event, () => {
+            heard++;
+            throw new Error('late');
+          });
+        }
+      }
+    }
+    Object.defineProperty(Late.prototype, 'name', { value: 'ut_late' });
+    const at = await bench({ extensions: [Late] });
+    const [leaving, staying] = [await greeted(at, 'a'), await greeted(at, 'b')];
+    leaving.socket.destroy();
+    await until(() => heard === 2);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(staying.closed).toBe(false);
+    await at.session.close();
+  });
+
   it('lets a throw in a peer handler end that peer alone', async () => {
     const at = await bench({
       handlers: () => ({
