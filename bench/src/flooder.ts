@@ -37,9 +37,9 @@ export interface Flood {
   stop(): void;
 }
 
-/** Vouchers that one connection sends at a time, and how often while it lives. */
+/** Vouchers that one connection sends at a time, and how often while it lives: 100 a second. */
 const BURST = 10;
-const BURST_EVERY_MS = 10;
+const BURST_EVERY_MS = 100;
 const MESSAGE_EXTENDED = 20;
 const MESSAGE_UNCHOKE = 1;
 const MESSAGE_INTERESTED = 2;
@@ -127,7 +127,8 @@ function attack(
     const decoded = Messages.decode(bytes);
     if (!decoded.ok) return;
     const { message } = decoded;
-    if (message.type === 'offer' && !offer) {
+    if (message.type === 'offer') {
+      // A busy seeder puts a session off and offers again.
       offer = message.offer;
       if (!key) return flood();
       const accept = {
