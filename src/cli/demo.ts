@@ -195,6 +195,7 @@ async function watchDownload(
         } else if (event.event === 'warning') progress.note(event.text);
         else if (event.event === 'done') return event;
       }
+      await getter.ended;
       throw new PieceworkError('INTERNAL', 'the payer ended before its download');
     })();
     const end = await Promise.race([events, seeder.failed]);
