@@ -44,6 +44,8 @@ export interface PayeeSession {
   readonly underWay: Map<number, { bytes: number; sinceMs: number }>;
   grantedBytes: bigint;
   deliveredBytes: number;
+  /** Of what was granted and never sent: what was given up already. */
+  forgivenBytes: bigint;
   vouchers: number;
   /** The head when the session began: what it earns is counted from here. */
   readonly authorizedBefore: bigint;

@@ -106,8 +106,13 @@ export function createGranting(book: Book, clock: Clock, events: GrantingEvents)
     });
   }
 
-  /** Gives up grants that the peer does not fetch to their end, so that they cannot hold the window for ever. */
+  /**
+   * Gives up grants that the peer does not fetch to their end, so that they cannot hold the window for ever.
+   * What of them was sent is a loss like any other: it counts as a default, or the rest of a piece would make
+   * all of it free.
+   */
   function dropStale(session: PayeeSession): void {
+    const { account } = session;
     const untilMs = clock.monotonicMs() - staleGrantMs;
     let bytes = 0n;
     for (const [piece, grant] of session.underWay) {
@@ -116,8 +121,15 @@ export function createGranting(book: Book, clock: Clock, events: GrantingEvents)
       bytes += BigInt(grant.bytes);
     }
     if (bytes === 0n) return;
-    const value = Tariff.priceStep(session.offer.priceMiB, session.grantedBytes - bytes, bytes);
-    giveUp(session.account, session.index, value).then(() => wake(session.account), events.onFailure);
+    const unsent = min(bytes, neverSent(session));
+    session.forgivenBytes += unsent;
+    const value = priceOfLast(session, bytes);
+    const sentValue = value - priceOfLast(session, unsent);
+    giveUp(account, session.index, value).then((amount) => {
+      const lost = min(amount, sentValue);
+      if (lost > 0n) account.credit = Credit.afterDefault(account.credit, session.piecePrice, lost);
+      wake(account);
+    }, events.onFailure);
   }
 
   /** Gives up what the channel owes: the window is free again, but back to one piece. */
@@ -145,10 +157,11 @@ export function createGranting(book: Book, clock: Clock, events: GrantingEvents)
     const { account } = session;
     session.cancelLate?.();
     account.sessions.delete(session);
-    let lost = 0n;
-    for (const { bytes } of session.underWay.values()) lost += BigInt(bytes);
+    let bytes = 0n;
+    for (const grant of session.underWay.values()) bytes += BigInt(grant.bytes);
     session.underWay.clear();
-    const value = Tariff.priceStep(session.offer.priceMiB, session.grantedBytes - lost, lost);
+    // Only what never left is forgiven: what was sent of an unfinished piece stays owed.
+    const value = priceOfLast(session, min(bytes, neverSent(session)));
     await giveUp(account, session.index, value);
     await book.commit([
       { kind: 'session_close', session: session.index, deliveredBytes: session.deliveredBytes },
@@ -194,4 +207,19 @@ export function createGranting(book: Book, clock: Clock, events: GrantingEvents)
     forgive,
     watchDefault,
   };
+}
+
+/** Bytes that the session was granted and that did not leave this process, less those that were given up. */
+function neverSent(session: PayeeSession): bigint {
+  const bytes = session.grantedBytes - BigInt(session.deliveredBytes) - session.forgivenBytes;
+  return bytes > 0n ? bytes : 0n;
+}
+
+/** The price of the last `bytes` that the session was granted. */
+function priceOfLast(session: PayeeSession, bytes: bigint): bigint {
+  return Tariff.priceStep(session.offer.priceMiB, session.grantedBytes - bytes, bytes);
+}
+
+function min(a: bigint, b: bigint): bigint {
+  return a < b ? a : b;
 }

@@ -279,6 +279,7 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
       underWay: new Map(),
       grantedBytes: 0n,
       deliveredBytes: 0,
+      forgivenBytes: 0n,
       vouchers: 0,
       authorizedBefore: account.authorized,
       grantedBefore: account.granted,
