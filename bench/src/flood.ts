@@ -16,10 +16,10 @@ import { type Row, rowOf } from './report.js';
 import * as Stage from './stage.js';
 
 const MIB = 2 ** 20;
-const BYTES = 512 * MIB;
+const BYTES = 256 * MIB;
 const BYTES_SMOKE = 8 * MIB;
 const ROUNDS = 3;
-/** With 100 vouchers a second each: 5,000 a second in all. */
+/** With 100 vouchers a second each once they may: at most 5,000 a second in all. */
 const CONNECTIONS = 50;
 const CONNECTIONS_SMOKE = 6;
 const CHANNELS_PER_ROUND = 600;
