@@ -149,8 +149,15 @@ export function createGranting(book: Book, clock: Clock, events: GrantingEvents)
       if (!session.stalled) continue;
       session.stalled = false;
       session.choked = false;
-      events.onResume(session);
+      resume(session);
     }
+  }
+
+  /** Not at once: an answer 'wait' that is on its way to who asked has to arrive first, or nobody asks again. */
+  function resume(session: PayeeSession): void {
+    setImmediate(() => {
+      if (!session.link.closed) events.onResume(session);
+    });
   }
 
   async function end(session: PayeeSession): Promise<void> {

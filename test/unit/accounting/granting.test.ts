@@ -1,0 +1,59 @@
+/** A refused grant and the voucher that would have allowed it, in every order that one turn can bring them in. */
+import { expect, test } from 'vitest';
+import type { ChannelAccount, PayeeSession } from '../../../src/accounting/account.js';
+import type { Book } from '../../../src/accounting/book.js';
+import * as Credit from '../../../src/accounting/credit.js';
+import { createGranting } from '../../../src/accounting/granting.js';
+import { systemClock } from '../../../src/clock.js';
+import type { Outcome } from '../../../src/native/records.js';
+
+const terms = { exposureMax: 100n, windowMax: 100n, minStep: 0n };
+
+function makeSession(): PayeeSession {
+  const account = { credit: Credit.initial(10n), sessions: new Set(), closing: false, changes: 0 };
+  const session = {
+    link: { closed: false },
+    index: 0,
+    account: account as unknown as ChannelAccount,
+    offer: { priceMiB: 10n << 20n },
+    terms,
+    piecePrice: 10n,
+    underWay: new Map(),
+    grantedBytes: 0n,
+    stalled: false,
+    choked: false,
+  } as unknown as PayeeSession;
+  session.account.sessions.add(session);
+  return session;
+}
+
+test('whoever is told to wait is told to go on afterwards, never before', async () => {
+  let late = false;
+  for (let hops = 0; hops < 16; hops++) {
+    const session = makeSession();
+    const heard: string[] = [];
+    const asked: Array<(outcomes: Outcome[]) => void> = [];
+    const book: Book = {
+      commit: () => new Promise((resolve) => asked.push(resolve)),
+      screen: () => [],
+    };
+    const granting = createGranting(book, systemClock, {
+      onResume: () => heard.push('resume'),
+      onLate: () => {},
+      onDepositExhausted: () => {},
+      onFailure: () => {},
+    });
+    // As far from the answer as the gate is: an async function or two, and a then.
+    const gate = async () => granting.admit(session, 7, 1);
+    void gate().then((admission) => heard.push(admission));
+    asked[0]!([{ status: 'exceeds_window' } as Outcome]);
+    for (let hop = 0; hop < hops; hop++) await Promise.resolve();
+    granting.wake(session.account);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    // Woken before the answer was made, the ledger is asked again and no answer is out yet.
+    if (asked.length === 1) expect(heard, `${hops} hops`).toEqual(['wait', 'resume']);
+    else expect(heard, `${hops} hops`).not.toContain('wait');
+    late ||= asked.length === 1;
+  }
+  expect(late).toBe(true);
+});
