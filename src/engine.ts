@@ -4,6 +4,7 @@
  */
 import { randomBytes as systemRandom } from 'node:crypto';
 import { join } from 'node:path';
+import { type Bans, createBans } from './accounting/bans.js';
 import { parseAddress } from './channels/channel.js';
 import { type Clock, systemClock } from './clock.js';
 import type { Config } from './config.js';
@@ -91,6 +92,7 @@ export class Engine implements Ops.Operations {
   readonly #executor: Executors.Executor;
   readonly #ledger: Ledger;
   readonly #clock: Clock;
+  readonly #bans: Bans;
   readonly #side: ChainSide;
   readonly #settling: Settling;
   readonly #session: Sessions.Session;
@@ -133,7 +135,12 @@ export class Engine implements Ops.Operations {
       gasMax: buying.gasMax,
       onFacts: async (facts) => this.#selling?.onFacts(facts),
     });
-    this.#session = Sessions.open({ clock: this.#clock, peerId: Sessions.makePeerId(random) });
+    this.#bans = createBans(this.#clock);
+    this.#session = Sessions.open({
+      clock: this.#clock,
+      peerId: Sessions.makePeerId(random),
+      admits: (address) => !this.#bans.isBanned(address),
+    });
   }
 
   /** Opens what the options ask for. */
@@ -161,6 +168,7 @@ export class Engine implements Ops.Operations {
       ledger: this.#ledger,
       executor: this.#executor,
       session: this.#session,
+      bans: this.#bans,
       clock,
       randomBytes: this.#random,
       onFailure: this.#fail,
@@ -256,6 +264,7 @@ export class Engine implements Ops.Operations {
           settling: this.#settling,
           side: this.#side,
           session: this.#session,
+          bans: this.#bans,
           clock: this.#clock,
           config: this.config,
           port: this.#port ?? 0,

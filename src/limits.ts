@@ -37,6 +37,8 @@ export const acceptRetriesMax = 60;
 export const acceptRetryMs = 1_000;
 export const offerLifetimeSeconds = 3_600n;
 export const offerGraceSeconds = 600n;
+/** Offers that a payer hears on one connection: the retries of wire.md 3, and prices that change now and then. */
+export const offersPerLinkMax = 128;
 
 // Accounting.
 export const voucherLateMs = 2_000;
@@ -61,6 +63,8 @@ export const pieceTimeoutMs = 30_000;
 export const fetchIdleMs = 120_000;
 /** The same where every seller was refused or nothing is left to spend: waiting will not help. */
 export const fetchHopelessMs = 5_000;
+/** A seller that lets pieces wait is not dealt with again for this long. */
+export const stalledPauseMs = 60_000;
 export const finishTimeoutMs = 10_000;
 export const redialMs = 2_000;
 export const dialsMax = 30;

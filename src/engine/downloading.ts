@@ -1,5 +1,6 @@
 /** A fetch request from its text to its end: reads the torrent, opens the folder, prepares the money, runs. */
 import { isIP } from 'node:net';
+import type { Bans } from '../accounting/bans.js';
 import type { Clock } from '../clock.js';
 import type { Config } from '../config.js';
 import { PieceworkError } from '../errors.js';
@@ -25,6 +26,7 @@ export interface DownloadOptions {
   readonly clock: Clock;
   readonly config: Config;
   readonly port: number;
+  readonly bans: Bans;
   readonly onEvent: (event: FetchEvent) => void;
   readonly signal: AbortSignal;
   /** Torrents that are seeded or fetched by this engine now; each can be one of them once. */
@@ -105,6 +107,7 @@ async function download(request: FetchRequest, wanted: Wanted, options: Download
     makeBuying: budget > 0n ? makeBuying : undefined,
     peers,
     port: options.port,
+    bans: options.bans,
     onEvent,
     signal,
   });

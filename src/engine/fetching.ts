@@ -2,13 +2,22 @@
  * One download from start to end: its peers, its money if it has a budget, its progress, and how it ends. It
  * joins fetcher, payer and session; each decides for itself.
  */
+import type { Bans } from '../accounting/bans.js';
 import type { Standing } from '../accounting/payer.js';
 import { formatAddress } from '../channels/channel.js';
 import type { PayLink } from '../channels/link.js';
 import type { Ack, RejectCode } from '../channels/message.js';
 import { type Clock, sleep } from '../clock.js';
 import { type ErrorCode, PieceworkError } from '../errors.js';
-import { dialsMax, fetchHopelessMs, fetchIdleMs, finishTimeoutMs, redialMs } from '../limits.js';
+import {
+  dialsMax,
+  fetchHopelessMs,
+  fetchIdleMs,
+  finishTimeoutMs,
+  pieceTimeoutMs,
+  redialMs,
+  stalledPauseMs,
+} from '../limits.js';
 import * as Discovery from '../torrent/discovery.js';
 import * as Fetchers from '../torrent/fetcher.js';
 import type { Hasher } from '../torrent/hasher.js';
@@ -35,6 +44,7 @@ export interface FetchingOptions {
   readonly makeBuying: ((events: BuyingEvents) => Promise<Buying>) | undefined;
   readonly peers: ReadonlyArray<{ readonly address: string; readonly port: number }>;
   readonly port: number;
+  readonly bans: Bans;
   readonly onEvent: (event: FetchEvent) => void;
   readonly signal: AbortSignal | undefined;
 }
@@ -64,6 +74,10 @@ class Fetching {
   readonly #options: FetchingOptions;
   readonly #peers = new Map<number, Peer>();
   readonly #joinedMs = new Map<number, number>();
+  /** When each peer last delivered a piece, or joined. */
+  readonly #deliveredMs = new Map<number, number>();
+  /** Addresses that let pieces wait, and until when they are left alone. */
+  readonly #stalled = new Map<string, number>();
   readonly #dialling = new Set<string>();
   readonly #leaving = new Set<Promise<void>>();
   readonly #addresses = new Map<string, { address: string; port: number; triedMs: number }>();
@@ -100,6 +114,7 @@ class Fetching {
         abandoned: (peer, piece) => this.#abandoned(peer as Peer, piece),
       },
       rank: (peer) => this.#rank(peer as Peer),
+      onBadPiece: (peer, piece) => this.#ban(peer as Peer, `sent a bad piece ${piece}`),
     });
   }
 
@@ -219,6 +234,7 @@ class Fetching {
     for (const [name, target] of this.#addresses) {
       if (this.#dialling.size + this.#peers.size >= dialsMax) return;
       if (this.#dialling.has(name) || nowMs - target.triedMs < redialMs) continue;
+      if (this.#isUnwanted(target.address)) continue;
       if (
         [...this.#peers.values()].some(
           ({ address, port }) => address === target.address && port === target.port,
@@ -237,8 +253,10 @@ class Fetching {
   #welcome(peer: Peer): void {
     const { storage, metainfo, clock } = this.#options;
     const fetcher = this.#fetcher;
+    if (this.#isUnwanted(peer.address)) return peer.destroy('banned or stalled before');
     this.#peers.set(peer.id, peer);
     this.#joinedMs.set(peer.id, clock.monotonicMs());
+    this.#deliveredMs.set(peer.id, clock.monotonicMs());
     this.#links?.bind(peer);
     peer.handlers = {
       onPieces: (index) => fetcher.pieces(peer, index),
@@ -250,6 +268,7 @@ class Fetching {
       onClose: () => {
         this.#peers.delete(peer.id);
         this.#joinedMs.delete(peer.id);
+        this.#deliveredMs.delete(peer.id);
         fetcher.leave(peer);
         this.#links?.end(peer);
       },
@@ -284,6 +303,7 @@ class Fetching {
   }
 
   async #received(peer: Peer, piece: number, bytes: number): Promise<void> {
+    if (!peer.closed) this.#deliveredMs.set(peer.id, this.#options.clock.monotonicMs());
     const link = this.#links?.linkOf(peer);
     if (!link || !this.#buying) return;
     await this.#buying.payer.received(link, piece, bytes);
@@ -291,13 +311,44 @@ class Fetching {
 
   #abandoned(peer: Peer, piece: number): void {
     const link = this.#links?.linkOf(peer);
-    if (link) void this.#buying?.payer.abandoned(link, piece).catch(this.#fail);
+    if (!link || !this.#buying) return;
+    void this.#buying.payer.abandoned(link, piece).catch(this.#fail);
+    this.#dropStalled(peer, link);
+  }
+
+  /**
+   * A seller that lets a piece wait until patience ends is left, and for a while alone: while it is here, the
+   * money that is promised to it is missing for others.
+   */
+  #dropStalled(peer: Peer, link: PayLink): void {
+    const { clock, onEvent } = this.#options;
+    const nowMs = clock.monotonicMs();
+    const silentMs = nowMs - (this.#deliveredMs.get(peer.id) ?? nowMs);
+    if (peer.closed || silentMs < pieceTimeoutMs || this.#buying?.payer.standingOf(link) !== 'ready') return;
+    this.#stalled.set(peer.address, nowMs + stalledPauseMs);
+    onEvent({ event: 'warning', text: `${peer.address} sells and does not deliver; it is left for a while` });
+    peer.destroy('stalled');
+  }
+
+  /** Ends a peer that cheated, and refuses its address for an hour. */
+  #ban(peer: Peer, why: string): void {
+    const { bans, onEvent } = this.#options;
+    bans.ban(peer.address);
+    onEvent({ event: 'warning', text: `${peer.address} ${why}; it is banned` });
+    peer.destroy(why);
+  }
+
+  #isUnwanted(address: string): boolean {
+    const { bans, clock } = this.#options;
+    return bans.isBanned(address) || (this.#stalled.get(address) ?? 0) > clock.monotonicMs();
   }
 
   #onStanding(link: PayLink, standing: Standing, code?: RejectCode): void {
     if (standing === 'refused' || standing === 'exhausted') this.#lastRefusal = code;
     const peer = this.#links?.peerOf(link);
-    if (peer) this.#fetcher.resume(peer);
+    if (!peer) return;
+    if (standing === 'refused' && code === 'rate_limited') this.#ban(peer, 'floods with offers');
+    else this.#fetcher.resume(peer);
   }
 
   #tick(): void {

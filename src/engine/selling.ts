@@ -3,7 +3,7 @@
  * torrent. Everything the payee decides about a link is done to its peer here, and the other way round.
  */
 
-import { createBans } from '../accounting/bans.js';
+import type { Bans } from '../accounting/bans.js';
 import { createIntake } from '../accounting/intake.js';
 import { createPayee, type KnownChannel, type Payee } from '../accounting/payee.js';
 import type { ChannelFacts } from '../channels/channel.js';
@@ -34,6 +34,7 @@ export interface SellingOptions {
   readonly ledger: Ledger;
   readonly executor: Executor;
   readonly session: Session;
+  readonly bans: Bans;
   readonly clock: Clock;
   readonly randomBytes: (size: number) => Uint8Array;
   readonly onFailure: (reason: unknown) => void;
@@ -74,12 +75,11 @@ interface Served {
 }
 
 export async function startSelling(options: SellingOptions): Promise<Selling> {
-  const { config, chain, delegate, ledger, executor, session, clock } = options;
+  const { config, chain, delegate, ledger, executor, session, clock, bans } = options;
   const served = new Map<string, Served>();
   const lookUps: Array<Promise<unknown>> = [];
   const leaving = new Set<Promise<void>>();
   const foreign = new Map<number, ForeignEvents>();
-  const bans = createBans(clock);
   await closeLeftovers(ledger);
 
   const verify = async (claims: Parameters<typeof writeVouchers>[0]) =>
@@ -146,6 +146,7 @@ export async function startSelling(options: SellingOptions): Promise<Selling> {
         });
       },
       onFailure: options.onFailure,
+      onTrouble: (reason) => options.onWarning(`a peer was not served: ${text(reason)}`),
     },
   );
   watcher.start();
@@ -296,4 +297,8 @@ export function recoverWith(executor: Executor) {
     const [found] = readRecovered(await executor.recoverDigests(writeRecoveries([{ digest, signature }])));
     return found?.status === 'ok' ? found.address : undefined;
   };
+}
+
+function text(reason: unknown): string {
+  return reason instanceof Error ? reason.message : String(reason);
 }
