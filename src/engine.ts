@@ -308,6 +308,7 @@ export class Engine implements Ops.Operations {
         onAck: () => {},
         onReceipt: () => {},
         onFailure: this.#fail,
+        onTrouble: (reason) => this.#event('warn', from(reason).message),
       },
     });
   }

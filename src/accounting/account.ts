@@ -40,8 +40,8 @@ export interface PayeeSession {
   readonly terms: CreditTerms;
   /** Price of a whole piece of this torrent. */
   readonly piecePrice: bigint;
-  /** Pieces granted and not yet sent in full → their bytes. */
-  readonly underWay: Map<number, { bytes: number; sinceMs: number }>;
+  /** Pieces granted and not yet sent in full, and since when. */
+  readonly underWay: Map<number, { readonly sinceMs: number }>;
   grantedBytes: bigint;
   deliveredBytes: number;
   /** Of what was granted and never sent: what was given up already. */
@@ -52,6 +52,8 @@ export interface PayeeSession {
   /** What was granted to the channel before the session: what of it stays unpaid was lost on the way. */
   readonly grantedBefore: bigint;
   resynced: boolean;
+  /** Nothing more is granted: the connection is gone or has another session. */
+  ended: boolean;
   stalled: boolean;
   choked: boolean;
   depositReported: boolean;

@@ -32,20 +32,17 @@ export function canSell(terms: CreditTerms, piecePrice: bigint): boolean {
   return terms.exposureMax >= terms.minStep + piecePrice;
 }
 
-/** The most that may be unpaid after granting a piece of this price. */
+/**
+ * The most that may be unpaid after granting a piece of this price. What was lost before counts against the
+ * limit, so that a channel can never cost more than the exposure in all.
+ */
 export function unpaidMax(credit: Credit, terms: CreditTerms, piecePrice: bigint): bigint {
-  return min(terms.exposureMax, max(credit.window, terms.minStep + piecePrice));
+  return min(terms.exposureMax - credit.defaulted, max(credit.window, terms.minStep + piecePrice));
 }
 
-/** Credit after an accepted voucher that raised the head by `paid` and left `unpaid`. */
-export function afterVoucher(
-  credit: Credit,
-  terms: CreditTerms,
-  piecePrice: bigint,
-  paid: bigint,
-  unpaid: bigint,
-): Credit {
-  if (unpaid > 0n && paid < piecePrice) return credit;
+/** Credit after an accepted voucher that raised the head by `paid`: less than a piece earns nothing. */
+export function afterVoucher(credit: Credit, terms: CreditTerms, piecePrice: bigint, paid: bigint): Credit {
+  if (paid < piecePrice) return credit;
   const limit = max(piecePrice, min(terms.exposureMax, terms.windowMax));
   return { ...credit, window: min(limit, credit.window * 2n) };
 }
@@ -55,9 +52,18 @@ export function afterDefault(credit: Credit, piecePrice: bigint, amount: bigint)
   return { window: piecePrice, defaulted: credit.defaulted + amount };
 }
 
-/** Whether a channel has defaulted so much that it gets no more credit. */
-export function isBad(credit: Credit, terms: CreditTerms): boolean {
-  return credit.defaulted > terms.exposureMax;
+/** Whether a channel has lost us so much that not even one piece fits the limit. */
+export function isBad(credit: Credit, terms: CreditTerms, piecePrice: bigint): boolean {
+  return terms.exposureMax - credit.defaulted < terms.minStep + piecePrice;
+}
+
+/**
+ * The credit of a channel that is met again: what was written off before is remembered, as far as it leaves
+ * room for one piece, since not all of it was a default.
+ */
+export function remembered(terms: CreditTerms, piecePrice: bigint, writtenOff: bigint): Credit {
+  const room = terms.exposureMax - terms.minStep - piecePrice;
+  return { window: piecePrice, defaulted: max(0n, min(writtenOff, room)) };
 }
 
 function min(a: bigint, b: bigint): bigint {

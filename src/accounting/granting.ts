@@ -54,9 +54,9 @@ export function createGranting(book: Book, clock: Clock, events: GrantingEvents)
 
   async function tryGrant(session: PayeeSession, piece: number, bytes: number): Promise<Admission> {
     const { account } = session;
-    if (account.closing || session.link.closed || Credit.isBad(account.credit, session.terms))
-      return 'refuse';
     const piecePrice = Tariff.price(session.offer.priceMiB, BigInt(bytes));
+    const bad = Credit.isBad(account.credit, session.terms, piecePrice);
+    if (account.closing || session.ended || session.link.closed || bad) return 'refuse';
     const exposureLimit = Credit.unpaidMax(account.credit, session.terms, piecePrice);
     const [outcome] = await book.commit([{ kind: 'grant', session: session.index, bytes, exposureLimit }]);
     return settleGrant(session, piece, bytes, outcome!.status, () => adopt(account, outcome!));
@@ -72,7 +72,12 @@ export function createGranting(book: Book, clock: Clock, events: GrantingEvents)
     if (status === 'ok') {
       publish();
       session.grantedBytes += BigInt(bytes);
-      session.underWay.set(piece, { bytes, sinceMs: clock.monotonicMs() });
+      if (session.ended) {
+        // The session was closed while its grant was under way: nobody will send it.
+        giveUpUnsent(session).catch(events.onFailure);
+        return 'refuse';
+      }
+      session.underWay.set(piece, { sinceMs: clock.monotonicMs() });
       return 'serve';
     }
     if (status === 'exceeds_window' || status === 'no_space') {
@@ -95,7 +100,12 @@ export function createGranting(book: Book, clock: Clock, events: GrantingEvents)
       // Pieces still on their way cannot be paid yet: the payer is not late while we are.
       if (!session.stalled || session.choked || session.link.closed) return;
       if (session.underWay.size > 0) {
-        dropStale(session);
+        if (isStale(session)) return session.link.close('a piece was not fetched to its end');
+        return stall(session);
+      }
+      if (neverSent(session) > 0n) {
+        // Pieces that were granted again left a rest that cannot be asked for any more.
+        giveUpUnsent(session).then(() => wake(session.account), events.onFailure);
         return stall(session);
       }
       session.choked = true;
@@ -106,30 +116,19 @@ export function createGranting(book: Book, clock: Clock, events: GrantingEvents)
     });
   }
 
-  /**
-   * Gives up grants that the peer does not fetch to their end, so that they cannot hold the window for ever.
-   * What of them was sent is a loss like any other: it counts as a default, or the rest of a piece would make
-   * all of it free.
-   */
-  function dropStale(session: PayeeSession): void {
-    const { account } = session;
+  /** Whether the peer fetches none of its pieces to the end: ending the connection frees the window. */
+  function isStale(session: PayeeSession): boolean {
     const untilMs = clock.monotonicMs() - staleGrantMs;
-    let bytes = 0n;
-    for (const [piece, grant] of session.underWay) {
-      if (grant.sinceMs > untilMs) continue;
-      session.underWay.delete(piece);
-      bytes += BigInt(grant.bytes);
-    }
-    if (bytes === 0n) return;
-    const unsent = min(bytes, neverSent(session));
-    session.forgivenBytes += unsent;
+    for (const { sinceMs } of session.underWay.values()) if (sinceMs > untilMs) return false;
+    return true;
+  }
+
+  /** Gives up what the session was granted and never left this process. What was sent stays owed. */
+  async function giveUpUnsent(session: PayeeSession): Promise<void> {
+    const bytes = neverSent(session);
     const value = priceOfLast(session, bytes);
-    const sentValue = value - priceOfLast(session, unsent);
-    giveUp(account, session.index, value).then((amount) => {
-      const lost = min(amount, sentValue);
-      if (lost > 0n) account.credit = Credit.afterDefault(account.credit, session.piecePrice, lost);
-      wake(account);
-    }, events.onFailure);
+    session.forgivenBytes += bytes;
+    await giveUp(session.account, session.index, value);
   }
 
   /** Gives up what the channel owes: the window is free again, but back to one piece. */
@@ -163,13 +162,10 @@ export function createGranting(book: Book, clock: Clock, events: GrantingEvents)
   async function end(session: PayeeSession): Promise<void> {
     const { account } = session;
     session.cancelLate?.();
+    session.ended = true;
     account.sessions.delete(session);
-    let bytes = 0n;
-    for (const grant of session.underWay.values()) bytes += BigInt(grant.bytes);
     session.underWay.clear();
-    // Only what never left is forgiven: what was sent of an unfinished piece stays owed.
-    const value = priceOfLast(session, min(bytes, neverSent(session)));
-    await giveUp(account, session.index, value);
+    await giveUpUnsent(session);
     await book.commit([
       { kind: 'session_close', session: session.index, deliveredBytes: session.deliveredBytes },
     ]);
@@ -177,14 +173,17 @@ export function createGranting(book: Book, clock: Clock, events: GrantingEvents)
     else wake(account);
   }
 
+  /** Writes off up to `value`, never more than is unpaid; gives what was written off. */
   async function giveUp(account: ChannelAccount, session: number, value: bigint): Promise<bigint> {
-    const owed = unpaid(account);
-    const amount = value < owed ? value : owed;
-    if (amount === 0n) return 0n;
-    const [outcome] = await book.commit([{ kind: 'write_off', session, amount }]);
-    if (outcome!.status !== 'ok') return 0n;
-    adopt(account, outcome!);
-    return amount;
+    for (let tries = 0; tries < 3; tries++) {
+      const amount = min(value, unpaid(account));
+      if (amount === 0n) return 0n;
+      const [outcome] = await book.commit([{ kind: 'write_off', session, amount }]);
+      if (outcome!.channel !== undefined) adopt(account, outcome!);
+      // Refused: a voucher of the same batch paid some of it, so less is unpaid now.
+      if (outcome!.status === 'ok') return amount;
+    }
+    return 0n;
   }
 
   async function forgive(session: PayeeSession): Promise<void> {

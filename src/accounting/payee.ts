@@ -26,9 +26,9 @@ import {
 } from '../limits.js';
 import type { Command, Status } from '../native/records.js';
 import { sameBytes } from '../units.js';
-import { adopt, adoptFacts, type ChannelAccount, keyOf, type PayeeSession, unpaid } from './account.js';
+import { adopt, adoptFacts, type ChannelAccount, keyOf, type PayeeSession } from './account.js';
 import type { Bans } from './bans.js';
-import type { Book } from './book.js';
+import { type Book, isLedgerFailure } from './book.js';
 import * as Credit from './credit.js';
 import { type Admission, createGranting } from './granting.js';
 import type { Intake, Verdict } from './intake.js';
@@ -78,8 +78,10 @@ export interface PayeeEvents {
   onStanding(link: PayLink, standing: 'paid' | 'late' | 'none'): void;
   /** Stalled requests of this connection may be tried again. */
   onResume(link: PayLink): void;
-  /** The ledger or the native module failed: serving has to stop. */
+  /** The ledger failed: serving has to stop. */
   onFailure(reason: unknown): void;
+  /** Something went wrong for one peer, or the chain does not answer: others are served on. */
+  onTrouble(reason: unknown): void;
 }
 
 export interface Payee {
@@ -211,7 +213,16 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
   async function openAccount(desk: Desk, voucherKey: Uint8Array): Promise<ChannelAccount | undefined> {
     const active = accounts.get(keyOf(voucherKey));
     if (active && active.sessions.size > 0 && !active.closing) return checkCredit(desk, active);
-    const facts = await ports.lookUp(voucherKey);
+    let facts: ChannelFacts | undefined;
+    try {
+      facts = await ports.lookUp(voucherKey);
+    } catch (reason) {
+      // The node does not answer: that is no fault of the peer, and no reason to stop serving others.
+      events.onTrouble(reason);
+      refuse(desk.link, 'accept', 'unknown_channel', 'the chain cannot be asked now');
+      offerAgain(desk);
+      return undefined;
+    }
     if (!facts || facts.deposit === 0n) {
       refuse(desk.link, 'accept', 'unknown_channel', 'not open and confirmed yet');
       offerAgain(desk);
@@ -226,20 +237,17 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
       refuse(desk.link, 'accept', 'unavailable');
       return undefined;
     }
-    let account = accounts.get(keyOf(voucherKey));
-    if (!account) {
-      const known = await ports.known(voucherKey);
-      account = makeAccount(outcome!.channel!, voucherKey, desk, known);
-      accounts.set(keyOf(voucherKey), account);
-    }
+    const known = await ports.known(voucherKey);
+    // Nothing is awaited from here on: two connections that accept together share one account.
+    const account =
+      accounts.get(keyOf(voucherKey)) ?? makeAccount(outcome!.channel!, voucherKey, desk, known);
+    accounts.set(keyOf(voucherKey), account);
     adoptFacts(account, facts);
     return checkCredit(desk, account);
   }
 
   function checkCredit(desk: Desk, account: ChannelAccount): ChannelAccount | undefined {
-    account.cancelDefault?.();
-    account.cancelDefault = undefined;
-    if (!Credit.isBad(account.credit, creditTerms)) return account;
+    if (!Credit.isBad(account.credit, creditTerms, piecePriceOf(desk))) return account;
     refuse(desk.link, 'accept', 'unavailable', 'this channel has defaulted');
     return undefined;
   }
@@ -253,7 +261,7 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
     return {
       index,
       voucherKey,
-      credit: Credit.initial(piecePriceOf(desk)),
+      credit: Credit.remembered(creditTerms, piecePriceOf(desk), known?.writtenOff ?? 0n),
       deposit: 0n,
       authorized: known?.authorized ?? 0n,
       granted: known?.granted ?? 0n,
@@ -284,11 +292,14 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
       authorizedBefore: account.authorized,
       grantedBefore: account.granted,
       resynced: false,
+      ended: false,
       stalled: false,
       choked: false,
       depositReported: false,
       cancelLate: undefined,
     };
+    account.cancelDefault?.();
+    account.cancelDefault = undefined;
     account.sessions.add(session);
     return session;
   }
@@ -337,13 +348,7 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
     account.row = row;
     session.vouchers++;
     const paid = account.authorized - before;
-    account.credit = Credit.afterVoucher(
-      account.credit,
-      session.terms,
-      session.piecePrice,
-      paid,
-      unpaid(account),
-    );
+    account.credit = Credit.afterVoucher(account.credit, session.terms, session.piecePrice, paid);
     granting.wake(account);
   }
 
@@ -389,11 +394,12 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
     return false;
   }
 
-  /** Runs what a message asks for; a failure of the ledger or the pool reaches the engine. */
+  /** Runs what a message asks for. What fails ends this connection; a failing ledger ends serving. */
   function run(desk: Desk, work: Promise<void>): void {
     work.catch((reason) => {
       desk.link.close('the payee failed');
-      events.onFailure(reason);
+      if (isLedgerFailure(reason)) events.onFailure(reason);
+      else events.onTrouble(reason);
     });
   }
 

@@ -17,10 +17,10 @@ import {
 } from '../channels/terms.js';
 import { amountOf, isNone, NONE } from '../channels/voucher.js';
 import type { Clock } from '../clock.js';
-import { offerGraceSeconds } from '../limits.js';
+import { offerGraceSeconds, offersPerLinkMax } from '../limits.js';
 import type { Status } from '../native/records.js';
 import { sameBytes } from '../units.js';
-import type { Book } from './book.js';
+import { type Book, isLedgerFailure } from './book.js';
 import * as Tariff from './tariff.js';
 
 /** A channel of ours that can pay this payee, with what was signed so far. */
@@ -54,7 +54,7 @@ export interface PayerPorts {
   /** Signs a digest with the voucher key of a channel. */
   readonly signAs: (voucherKey: Uint8Array, digest: Uint8Array) => Uint8Array;
   /** An open channel to this payee, opened if need be; undefined when there is no money for one. */
-  readonly channelFor: (offer: Offer) => Promise<PayingChannel | undefined>;
+  readonly channelFor: (offer: Offer, link: PayLink) => Promise<PayingChannel | undefined>;
 }
 
 export type Standing = 'waiting' | 'ready' | 'refused' | 'exhausted';
@@ -65,7 +65,10 @@ export interface PayerEvents {
   /** The payee holds a durable voucher of this channel for `ack.authorized`. */
   onAck(link: PayLink, ack: Ack, voucherKey: Uint8Array): void;
   onReceipt(link: PayLink, receipt: Receipt): void;
+  /** The ledger failed: nothing can be paid any more. */
   onFailure(reason: unknown): void;
+  /** One seller cannot be paid, or one connection failed; others go on. */
+  onTrouble(reason: unknown): void;
 }
 
 export type Reservation = 'ok' | 'wait' | 'stop';
@@ -90,17 +93,42 @@ export interface Payer {
   isAcknowledged(channel: number): boolean;
 }
 
+/** Receipts that are looked at on one connection. */
+const RECEIPTS_MAX = 16;
+
+interface Told {
+  readonly offer: Offer;
+  readonly signature: Uint8Array;
+}
+
+interface Asked {
+  readonly bytes: number;
+  readonly session: number;
+  readonly head: Head;
+}
+
 interface Purse {
   readonly link: PayLink;
   standing: Standing;
+  /** Offers that came so far, and the newest one while an older one is being judged. */
+  offers: number;
+  nextOffer: Told | undefined;
+  judging: boolean;
   offer: Offer | undefined;
   digest: Uint8Array;
   head: Head | undefined;
   /** An offer that there was no channel for. */
-  declined: { readonly offer: Offer; readonly signature: Uint8Array } | undefined;
+  declined: Told | undefined;
   session: number | undefined;
   /** Pieces asked for and not yet received; a piece stays with the session that it was asked under. */
-  readonly outstanding: Map<number, { readonly bytes: number; readonly session: number }>;
+  readonly outstanding: Map<number, Asked>;
+  /** Whether the payee has shown its row in this session: it does so once. */
+  stateSeen: boolean;
+  /** The deposit that the payee last said it counts. */
+  depositSeen: bigint;
+  receipts: number;
+  /** The money did not suffice when it was last asked for. */
+  short: boolean;
   bytes: bigint;
   onAcked: (() => void) | undefined;
 }
@@ -114,17 +142,53 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
     events.onStanding(purse.link, standing, code);
   }
 
-  async function onOffer(purse: Purse, offer: Offer, signature: Uint8Array): Promise<void> {
+  function onOffer(purse: Purse, told: Told): void {
+    const { link } = purse;
+    if (++purse.offers > offersPerLinkMax) {
+      setStanding(purse, 'refused', 'rate_limited');
+      return link.close('too many offers');
+    }
+    purse.nextOffer = told;
+    if (!purse.judging) run(purse, judgeOffers(purse));
+  }
+
+  /** One offer at a time, and of those that come meanwhile the last: who floods keeps only itself waiting. */
+  async function judgeOffers(purse: Purse): Promise<void> {
+    purse.judging = true;
+    try {
+      for (let told = purse.nextOffer; told && !purse.link.closed; told = purse.nextOffer) {
+        purse.nextOffer = undefined;
+        await judge(purse, told);
+      }
+    } finally {
+      purse.judging = false;
+    }
+  }
+
+  async function judge(purse: Purse, { offer, signature }: Told): Promise<void> {
     const { link } = purse;
     const digest = offerDigest(offer);
     const code = (await checkOffer(purse, offer, digest, signature)) ?? undefined;
     if (code) {
       link.send({ type: 'reject', refused: 'offer', code, detail: '' });
-      return setStanding(purse, 'refused', code);
+      // What was agreed before holds until something else is.
+      if (purse.session === undefined) setStanding(purse, 'refused', code);
+      return;
     }
-    const channel = await ports.channelFor(offer);
+    let channel: PayingChannel | undefined;
+    try {
+      channel = await ports.channelFor(offer, link);
+    } catch (reason) {
+      // The chain or the wallet: this seller cannot be paid now, others perhaps can.
+      if (isLedgerFailure(reason)) throw reason;
+      purse.declined = { offer, signature };
+      events.onTrouble(reason);
+      if (purse.session === undefined) setStanding(purse, 'exhausted');
+      return;
+    }
     if (link.closed) return;
     if (!channel) {
+      if (purse.session !== undefined) return;
       purse.declined = { offer, signature };
       return setStanding(purse, 'exhausted', 'budget_exhausted');
     }
@@ -146,7 +210,8 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
     ]);
     if (outcome!.status !== 'ok') return setStanding(purse, 'refused', 'unavailable');
     await closeSession(purse);
-    Object.assign(purse, { offer, digest, head: headOf(channel), session: outcome!.session, bytes: 0n });
+    const fresh = { session: outcome!.session, bytes: 0n, stateSeen: false };
+    Object.assign(purse, { offer, digest, head: headOf(channel), ...fresh });
     link.send({ type: 'accept', accept, signature: ports.signAs(channel.voucherKey, proof) });
   }
 
@@ -182,7 +247,8 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
 
   async function onState(purse: Purse, row: Uint8Array): Promise<void> {
     const { head } = purse;
-    if (!head || purse.session === undefined) return;
+    if (!head || purse.session === undefined || purse.stateSeen) return;
+    purse.stateSeen = true;
     const shown = isNone(row) ? 0n : amountOf(row);
     if (shown > head.authorized) {
       // Our book is behind what the payee holds: take it over if our own key signed it, ignore it if not.
@@ -208,18 +274,25 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
 
   function onAck(purse: Purse, ack: Ack): void {
     const { head } = purse;
-    if (!head || ack.authorized > head.authorized) return;
-    acknowledged(head, ack.authorized);
+    if (!head) return;
+    // Another connection may have brought it further than this one knows.
+    acknowledged(head, ack.authorized < head.authorized ? ack.authorized : head.authorized);
     events.onAck(purse.link, ack, head.voucherKey);
+    const raised = ack.deposit > purse.depositSeen;
+    purse.depositSeen = ack.deposit;
+    if (raised && purse.standing === 'exhausted' && purse.session !== undefined) setStanding(purse, 'ready');
     if (head.acked >= head.authorized) purse.onAcked?.();
   }
 
   function onReject(purse: Purse, code: RejectCode): void {
     if (code === 'deposit_exhausted') return setStanding(purse, 'exhausted', code);
     if (code === 'below_step' && purse.head) {
-      // More was granted meanwhile: what was sent does not count, and may be worth a step by now.
-      purse.head.sent = purse.head.acked;
-      return payUp(purse);
+      // More was granted meanwhile: what was sent does not count, and may be worth a step by now. If it is not,
+      // it goes out with the next piece; the same again would only be refused again.
+      const { head } = purse;
+      head.sent = head.acked;
+      if (head.authorized - head.sent >= purse.offer!.minStep) sendVoucher(purse, false);
+      return;
     }
     if (
       code === 'banned' ||
@@ -232,7 +305,7 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
   }
 
   async function onReceipt(purse: Purse, receipt: Receipt, signature: Uint8Array): Promise<void> {
-    if (!purse.offer) return;
+    if (!purse.offer || ++purse.receipts > RECEIPTS_MAX) return;
     const signer = await ports.recover(receiptDigest(ports.domain, receipt), signature);
     if (signer && sameBytes(signer, purse.offer.delegate)) events.onReceipt(purse.link, receipt);
   }
@@ -265,26 +338,49 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
 
   async function reserve(purse: Purse, piece: number, bytes: number): Promise<Reservation> {
     if (purse.standing === 'exhausted' || purse.standing === 'refused') return 'stop';
-    if (purse.standing !== 'ready' || purse.session === undefined) return 'wait';
-    const [outcome] = await ports.book.commit([{ kind: 'purchase', session: purse.session, piece, bytes }]);
+    const { session, head } = purse;
+    if (purse.standing !== 'ready' || session === undefined || !head) return 'wait';
+    const [outcome] = await ports.book.commit([{ kind: 'purchase', session, piece, bytes }]);
     const { status } = outcome!;
+    if (status === 'ok' && purse.link.closed) {
+      // The connection ended while the purchase was under way: nobody will speak of the piece again.
+      await ports.book.commit([{ kind: 'abandon', session, piece }]);
+      return 'stop';
+    }
     if (status === 'ok') {
-      purse.outstanding.set(piece, { bytes, session: purse.session });
-      if (purse.offer!.prepay > 0n && ports.prepayMax > 0n) await payAhead(purse);
+      purse.outstanding.set(piece, { bytes, session, head });
+      if (purse.offer!.prepay > 0n && ports.prepayMax > 0n) await payAhead(purse, session, head);
       return 'ok';
     }
     const why = STOPS[status];
     if (why === undefined) return 'wait';
+    purse.short = status === 'exceeds_budget' || status === 'exceeds_deposit';
+    // What pieces under way have reserved comes back if they do not come: until then it is not known to be gone.
+    if (purse.short && underWay()) return 'wait';
     setStanding(purse, 'exhausted', why);
     return 'stop';
   }
 
-  async function payAhead(purse: Purse): Promise<void> {
+  function underWay(): boolean {
+    for (const purse of purses.values()) if (purse.outstanding.size > 0) return true;
+    return false;
+  }
+
+  /** Money has come back, or will not come any more: whoever was short of it asks again. */
+  function wakeShort(): void {
+    for (const purse of purses.values()) {
+      if (!purse.short || purse.link.closed) continue;
+      purse.short = false;
+      setStanding(purse, 'ready');
+    }
+  }
+
+  async function payAhead(purse: Purse, session: number, head: Head): Promise<void> {
     const ahead = advance(purse);
-    const [outcome] = await ports.book.commit([{ kind: 'sign', session: purse.session!, advance: ahead }]);
+    const [outcome] = await ports.book.commit([{ kind: 'sign', session, advance: ahead }]);
     if (outcome!.status !== 'ok') return;
-    publish(purse.head!, outcome!.row);
-    if (purse.head!.authorized > purse.head!.sent) sendVoucher(purse, false);
+    publish(head, outcome!.row);
+    if (purse.head === head && head.authorized > head.sent) sendVoucher(purse, false);
   }
 
   async function received(purse: Purse, piece: number, bytes: number): Promise<void> {
@@ -296,9 +392,10 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
     const [outcome] = await ports.book.commit([command]);
     if (outcome!.status !== 'ok') throw new Error(`the ledger refused a payment: ${outcome!.status}`);
     purse.bytes += BigInt(bytes);
-    publish(purse.head!, outcome!.row);
+    publish(asked.head, outcome!.row);
     forgetIfDone(purse);
     payUp(purse);
+    if (!underWay()) wakeShort();
   }
 
   /** Pieces under way stay outstanding: the fetcher still says of each whether it arrived. */
@@ -326,7 +423,8 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
   function run(purse: Purse, work: Promise<void>): void {
     work.catch((reason) => {
       purse.link.close('the payer failed');
-      events.onFailure(reason);
+      if (isLedgerFailure(reason)) events.onFailure(reason);
+      else events.onTrouble(reason);
     });
   }
 
@@ -339,9 +437,16 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
         digest: NONE,
         head: undefined,
         declined: undefined,
+        nextOffer: undefined,
       } as const;
       purses.set(link.id, {
         ...fresh,
+        offers: 0,
+        receipts: 0,
+        stateSeen: false,
+        depositSeen: 0n,
+        judging: false,
+        short: false,
         bytes: 0n,
         session: undefined,
         outstanding: new Map(),
@@ -353,7 +458,7 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
       if (!purse) return;
       switch (message.type) {
         case 'offer':
-          return run(purse, onOffer(purse, message.offer, message.signature));
+          return onOffer(purse, message);
         case 'state':
           return message.role === 'payee' ? run(purse, onState(purse, message.row)) : undefined;
         case 'ack':
@@ -391,13 +496,19 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
       purse.outstanding.delete(piece);
       forgetIfDone(purse);
       await ports.book.commit([{ kind: 'abandon', session: asked.session, piece }]);
+      wakeShort();
     },
     reconsider() {
       for (const purse of purses.values()) {
         const { declined, link } = purse;
-        if (!declined || link.closed) continue;
+        if (link.closed) continue;
+        if (!declined) {
+          if (purse.standing === 'exhausted' && purse.session !== undefined) setStanding(purse, 'ready');
+          continue;
+        }
         purse.declined = undefined;
-        run(purse, onOffer(purse, declined.offer, declined.signature));
+        purse.nextOffer ??= declined;
+        if (!purse.judging) run(purse, judgeOffers(purse));
       }
     },
     finish(link, timeoutMs) {

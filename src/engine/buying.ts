@@ -9,6 +9,7 @@ import * as Lifecycle from '../channels/lifecycle.js';
 import type { PayLink } from '../channels/link.js';
 import type { Offer } from '../channels/terms.js';
 import type { Clock } from '../clock.js';
+import { PieceworkError } from '../errors.js';
 import type { Ledger } from '../ledger/ledger.js';
 import type { Executor } from '../native/executor.js';
 import type { ChannelRecord, Command } from '../native/records.js';
@@ -61,18 +62,22 @@ const ROUNDING_RESERVE = 1_000n;
 
 export async function startBuying(options: BuyingOptions): Promise<Buying> {
   const { ledger, settling, infohash } = options;
-  await ledger.commit([{ kind: 'budget', infohash, limit: options.budget }]);
+  await setBudget(ledger, infohash, options.budget);
   const keyIndexes = new Map<string, number>();
-  const inUse = new Map<string, bigint>();
+  /** By connection: whom it pays, and what its channel had left when it was chosen. */
+  const inUse = new Map<number, { readonly payee: Uint8Array; readonly amount: bigint }>();
+  /** What was put into channels in this run: all of it counts against the budget, used or not. */
+  let deposited = 0n;
+  const spentBefore = (await ledger.budget(infohash))?.spent ?? 0n;
   let gasLeft = options.gasMax;
   let waiting = 0;
   let choosing: Promise<unknown> = Promise.resolve();
 
   /** One choice at a time, so that two sellers do not both get the same money. */
-  function channelFor(offer: Offer): Promise<PayingChannel | undefined> {
+  function channelFor(offer: Offer, link: PayLink): Promise<PayingChannel | undefined> {
     waiting++;
     const choice = choosing
-      .then(() => choose(offer))
+      .then(() => (link.closed ? undefined : choose(offer, link)))
       .finally(() => {
         waiting--;
       });
@@ -80,7 +85,7 @@ export async function startBuying(options: BuyingOptions): Promise<Buying> {
     return choice;
   }
 
-  async function choose(offer: Offer): Promise<PayingChannel | undefined> {
+  async function choose(offer: Offer, link: PayLink): Promise<PayingChannel | undefined> {
     const budget = await ledger.budget(infohash);
     const free = options.budget - (budget?.spent ?? 0n) - (budget?.reserved ?? 0n);
     const bytesLeft = BigInt(options.bytesLeft());
@@ -96,18 +101,17 @@ export async function startBuying(options: BuyingOptions): Promise<Buying> {
       // Nothing more to buy, but the payee may still be owed what was signed, most likely on the last channel.
       const used = (await ownSessions()).at(-1)?.channel;
       const owed = open.find(({ index }) => index === used) ?? best;
-      return owed && owed.authorized > 0n ? use(owed, false) : undefined;
+      return owed && owed.authorized > 0n ? use(owed, link) : undefined;
     }
-    if (best && left(best) >= need) return use(best, false);
-    const promised = [...inUse].reduce(
-      (sum, [payee, amount]) => (payee === toHex(offer.payee) ? sum : sum + amount),
-      0n,
-    );
+    if (best && left(best) >= need) return use(best, link);
+    let promised = 0n;
+    for (const { payee, amount } of inUse.values()) if (!sameBytes(payee, offer.payee)) promised += amount;
     // A channel that is good enough is not topped up for roundings to come: that would cost gas each time.
-    const missing = min(price + ROUNDING_RESERVE, free) - promised - (best ? left(best) : 0n);
+    const wanted = min(price + ROUNDING_RESERVE, free) - promised - (best ? left(best) : 0n);
+    const missing = min(wanted, options.budget - spentBefore - deposited);
     const funded = options.mayOpen && missing > 0n ? await fund(offer, best, missing) : undefined;
-    if (funded) return use(funded.channel, true, funded);
-    return best && (left(best) > 0n || best.authorized > 0n) ? use(best, false) : undefined;
+    if (funded) return use(funded.channel, link, funded);
+    return best && (left(best) > 0n || best.authorized > 0n) ? use(best, link) : undefined;
   }
 
   async function fund(
@@ -122,6 +126,7 @@ export async function startBuying(options: BuyingOptions): Promise<Buying> {
         ? await settling.topUpChannel(best, missing, gasLeft, onGas)
         : await settling.openChannel(offer.payee, missing, gasLeft, onGas);
       gasLeft -= funded.fee;
+      deposited += missing;
       return funded;
     } catch (thrown) {
       const error = thrown as Error;
@@ -132,15 +137,15 @@ export async function startBuying(options: BuyingOptions): Promise<Buying> {
     }
   }
 
-  function use(channel: ChannelRecord, opened: boolean, funded?: Funded): PayingChannel {
+  function use(channel: ChannelRecord, link: PayLink, funded?: Funded): PayingChannel {
     keyIndexes.set(toHex(channel.voucherKey), channel.keyIndex);
-    inUse.set(toHex(channel.payee), left(channel));
+    if (!link.closed) inUse.set(link.id, { payee: channel.payee, amount: left(channel) });
     options.onEvent({
       event: 'channel',
       voucherKey: formatAddress(channel.voucherKey),
       payee: formatAddress(channel.payee),
       deposit: String(channel.deposit),
-      opened,
+      opened: funded !== undefined,
       ...(funded ? { transaction: funded.transaction } : {}),
     });
     const { index, voucherKey, authorized, row } = channel;
@@ -175,9 +180,8 @@ export async function startBuying(options: BuyingOptions): Promise<Buying> {
       return waiting > 0;
     },
     async detach(link) {
-      const offer = payer.offerOf(link);
+      inUse.delete(link.id);
       await payer.detach(link);
-      if (offer) inUse.delete(toHex(offer.payee));
       payer.reconsider();
     },
     spent: async () => (await ledger.budget(infohash))?.spent ?? 0n,
@@ -231,4 +235,17 @@ export async function settleLeftovers(
     commands.push({ kind: 'session_close', session: session.index, deliveredBytes: session.bytes });
   }
   await ledger.commit(commands);
+}
+
+/** Sets the limit. One below what is spent already becomes just that: nothing more is bought. */
+async function setBudget(ledger: Ledger, infohash: Uint8Array, limit: bigint): Promise<void> {
+  const before = await ledger.budget(infohash);
+  const committed = (before?.spent ?? 0n) + (before?.reserved ?? 0n);
+  const [outcome] = await ledger.commit([
+    { kind: 'budget', infohash, limit: limit > committed ? limit : committed },
+  ]);
+  if (outcome!.status === 'no_space')
+    throw new PieceworkError('DISK_FULL', 'the ledger has no room for a budget');
+  if (outcome!.status !== 'ok')
+    throw new PieceworkError('INTERNAL', `the ledger refused a budget: ${outcome!.status}`);
 }

@@ -38,6 +38,8 @@ export interface ReadyChain {
   readFacts(keys: readonly ChannelKey[]): Promise<readonly ChannelFacts[]>;
   /** @throws PieceworkError WALLET_MISSING without an account. */
   quote(call: Call): Promise<Quote>;
+  /** Whether a transaction for the same effect is stored and may still land. */
+  isUnderWay(call: Call): boolean;
   /** Sends and waits; `gasMax` is the most the gas may cost. */
   send(call: Call, gasMax: bigint | undefined, onSigned?: (quote: Quote) => void): Promise<Confirmed>;
 }
@@ -104,6 +106,7 @@ function readyChain(
     terms,
     readFacts: (keys) => escrow.readChannels(keys),
     quote: async (call) => needSender().quote(call),
+    isUnderWay: (call) => senderOf()?.pending.some(({ intent }) => intent === call.intent) ?? false,
     send: async (call, gasMax, onSigned) =>
       needSender().send(call, {
         ...(gasMax === undefined ? {} : { gasCeiling: gasMax }),

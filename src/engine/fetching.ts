@@ -8,7 +8,7 @@ import { formatAddress } from '../channels/channel.js';
 import type { PayLink } from '../channels/link.js';
 import type { Ack, RejectCode } from '../channels/message.js';
 import { type Clock, sleep } from '../clock.js';
-import { type ErrorCode, PieceworkError } from '../errors.js';
+import { type ErrorCode, from, PieceworkError } from '../errors.js';
 import {
   dialsMax,
   fetchHopelessMs,
@@ -54,9 +54,11 @@ export interface BuyingEvents {
   onAck(link: PayLink, ack: Ack, voucherKey: Uint8Array): void;
   onReceipt(link: PayLink, receipt: { session: Uint8Array; bytes: bigint; amount: bigint }): void;
   onFailure(reason: unknown): void;
+  onTrouble(reason: unknown): void;
 }
 
 const PROGRESS_MS = 100;
+const WAKE_MS = 1_000;
 const RATE_SECONDS = 2;
 /** A peer that has not said within this time what it speaks is taken for one that asks nothing. */
 const SILENT_MS = 2_000;
@@ -90,6 +92,8 @@ class Fetching {
   readonly #stops: Array<() => void> = [];
   #spent = 0n;
   #lastRefusal: RejectCode | undefined;
+  #trouble: PieceworkError | undefined;
+  #wokenMs = 0;
   #advancedMs: number;
   #piecesSeen = 0;
   #rates: Array<{ ms: number; bytes: number }> = [];
@@ -174,6 +178,7 @@ class Fetching {
           amount: String(amount),
         }),
       onFailure: (reason) => this.#fail(reason),
+      onTrouble: (reason) => this.#onTrouble(reason),
     });
     const { payer } = this.#buying;
     this.#links = createLinks(
@@ -187,7 +192,7 @@ class Fetching {
           this.#leave(link);
         },
       },
-      (fault) => this.#fail(fault),
+      (fault) => this.#onTrouble(fault),
     );
     this.#spent = await this.#buying.spent();
   }
@@ -343,6 +348,14 @@ class Fetching {
     return bans.isBanned(address) || (this.#stalled.get(address) ?? 0) > clock.monotonicMs();
   }
 
+  /** A seller cannot be paid, or a connection failed: it is said, and told as the reason if nobody else is left. */
+  #onTrouble(reason: unknown): void {
+    const error = from(reason);
+    if (error.message !== this.#trouble?.message)
+      this.#options.onEvent({ event: 'warning', text: error.message });
+    this.#trouble = error;
+  }
+
   #onStanding(link: PayLink, standing: Standing, code?: RejectCode): void {
     if (standing === 'refused' || standing === 'exhausted') this.#lastRefusal = code;
     const peer = this.#links?.peerOf(link);
@@ -362,14 +375,19 @@ class Fetching {
       this.#spent = spent;
     }, this.#fail);
     this.#report();
+    // Whoever waits is asked again now and then, whatever it waits for.
+    if (nowMs - this.#wokenMs > WAKE_MS) {
+      this.#wokenMs = nowMs;
+      this.#fetcher.resume();
+    }
     const idleMs = nowMs - this.#advancedMs;
     const hopeless = this.#hopeless();
-    if (hopeless && idleMs > fetchHopelessMs) this.#fail(new PieceworkError(hopeless));
+    if (hopeless && idleMs > fetchHopelessMs) this.#fail(hopeless);
     else if (idleMs > fetchIdleMs) this.#fail(new PieceworkError('NO_PEERS'));
   }
 
   /** Why waiting will not help: every peer here wants more money than there is or than is allowed. */
-  #hopeless(): ErrorCode | undefined {
+  #hopeless(): PieceworkError | undefined {
     const peers = [...this.#peers.values()];
     if (!this.#buying || peers.length === 0) return undefined;
     if (peers.some((peer) => !peer.peerChoking && this.#rank(peer) === -1)) return undefined;
@@ -379,9 +397,12 @@ class Fetching {
     });
     if (standings.some((standing) => standing === 'ready' || standing === 'waiting')) return undefined;
     if (standings.includes('exhausted')) {
-      return this.#lastRefusal === 'deposit_exhausted' ? 'DEPOSIT_EXHAUSTED' : 'BUDGET_EXHAUSTED';
+      if (this.#lastRefusal === undefined && this.#trouble) return this.#trouble;
+      const code: ErrorCode =
+        this.#lastRefusal === 'deposit_exhausted' ? 'DEPOSIT_EXHAUSTED' : 'BUDGET_EXHAUSTED';
+      return new PieceworkError(code);
     }
-    return this.#lastRefusal === 'price_too_high' ? 'PRICE_TOO_HIGH' : undefined;
+    return this.#lastRefusal === 'price_too_high' ? new PieceworkError('PRICE_TOO_HIGH') : undefined;
   }
 
   #report(): void {

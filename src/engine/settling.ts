@@ -3,7 +3,13 @@
  * first what it costs and holds it against the caller's ceiling; every change the chain confirms is put into
  * the book from the contract's own views.
  */
-import { type ChannelFacts, type ChannelKey, formatAddress, parseAddress } from '../channels/channel.js';
+import {
+  type ChannelFacts,
+  type ChannelKey,
+  formatAddress,
+  parseAddress,
+  TOMBSTONE,
+} from '../channels/channel.js';
 import * as Lifecycle from '../channels/lifecycle.js';
 import type { Clock } from '../clock.js';
 import { PieceworkError } from '../errors.js';
@@ -12,7 +18,7 @@ import type { ChannelRecord, Command } from '../native/records.js';
 import type { EscrowEvent } from '../settlement/escrow.js';
 import type { Confirmed } from '../settlement/follow.js';
 import * as Planner from '../settlement/planner.js';
-import { toHex } from '../units.js';
+import { sameBytes, toHex } from '../units.js';
 import { type ChainSide, transactionView } from './chain-side.js';
 import type {
   ChannelRequest,
@@ -89,10 +95,18 @@ export function createSettling(options: SettlingOptions): Settling {
     if (channels.length === 0) return [];
     const { readFacts } = await side.ready();
     const facts = await readFacts(channels);
-    for (const [at, channel] of channels.entries()) await record(facts[at]!, channel.role, channel.keyIndex);
+    for (const [at, channel] of channels.entries()) {
+      await record(withoutForeign(facts[at]!, channel), channel.role, channel.keyIndex);
+    }
     return Promise.all(
       channels.map(async ({ voucherKey, payee }) => (await ledger.channel(voucherKey, payee))!),
     );
+  }
+
+  /** A channel of our key that someone else opened first is not ours to use: it counts as closed. */
+  function withoutForeign(facts: ChannelFacts, { role }: ChannelRecord): ChannelFacts {
+    const foreign = side.account && facts.deposit > 0n && !sameBytes(facts.owner, side.account.address);
+    return role === 'payer' && foreign ? { ...facts, closeAt: TOMBSTONE } : facts;
   }
 
   async function find(voucherKey: string): Promise<ChannelRecord> {
@@ -113,10 +127,10 @@ export function createSettling(options: SettlingOptions): Settling {
     gasMax: bigint,
     onGas?: OnGas,
   ): Promise<[ChannelRecord, Confirmed]> {
-    const { escrow, quote, send } = await side.ready();
-    const { keyIndex, voucherKey } = ledger.freshVoucherKey();
+    const { escrow, quote, send, isUnderWay } = await side.ready();
+    const { keyIndex, voucherKey } = (await unopened(payee)) ?? ledger.freshVoucherKey();
     const call = escrow.open({ voucherKey, payee, deposit });
-    onGas?.(call.purpose, (await quote(call)).costMax, gasMax);
+    if (!isUnderWay(call)) onGas?.(call.purpose, (await quote(call)).costMax, gasMax);
     // The key is in the book before money can be sent to it, so that no crash can lose it.
     const none = {
       voucherKey,
@@ -133,15 +147,23 @@ export function createSettling(options: SettlingOptions): Settling {
     return [channel!, confirmed];
   }
 
+  /** A key for this payee whose opening did not land, or is not known to have: it is used before a fresh one. */
+  async function unopened(payee: Uint8Array): Promise<ChannelRecord | undefined> {
+    const own = (await ledger.channels()).filter(
+      (channel) => channel.role === 'payer' && sameBytes(channel.payee, payee) && channel.deposit === 0n,
+    );
+    return (await refresh(own)).find((channel) => Lifecycle.phase(channel, 0n) === 'none');
+  }
+
   async function topUpNow(
     channel: ChannelRecord,
     amount: bigint,
     gasMax: bigint,
     onGas?: OnGas,
   ): Promise<[ChannelRecord, Confirmed]> {
-    const { escrow, quote, send } = await side.ready();
+    const { escrow, quote, send, isUnderWay } = await side.ready();
     const call = escrow.topUp(channel, amount, channel.deposit);
-    onGas?.(call.purpose, (await quote(call)).costMax, gasMax);
+    if (!isUnderWay(call)) onGas?.(call.purpose, (await quote(call)).costMax, gasMax);
     const confirmed = await send(call, gasMax);
     const [raised] = await refresh([channel]);
     return [raised!, confirmed];
@@ -208,7 +230,19 @@ export function createSettling(options: SettlingOptions): Settling {
       const expected = request.dryRun ? String(plan.credit) : '0';
       return { ...report, transactions: [], settled: expected, returned: '0' };
     }
-    const payee = targets[0]!.payee;
+    const { payee } = targets[0]!;
+    if (targets.some((target) => !sameBytes(target.payee, payee))) {
+      throw new PieceworkError(
+        'BAD_ARGUMENT',
+        'these channels have several payees: name those of one of them',
+      );
+    }
+    if (request.close && !(side.account && sameBytes(side.account.address, payee))) {
+      throw new PieceworkError(
+        'WALLET_MISSING',
+        `only ${formatAddress(payee)} itself can close its channels`,
+      );
+    }
     const calls = request.close
       ? escrow.cooperativeClose(payee, targets.map(closing))
       : escrow.settle(
@@ -216,7 +250,12 @@ export function createSettling(options: SettlingOptions): Settling {
           plan.rows.map(({ row }) => row),
         );
     const done: Confirmed[] = [];
-    for (const call of calls) done.push(await send(call, ceiling(request.gasMax)));
+    let gasLeft = ceiling(request.gasMax);
+    for (const call of calls) {
+      const confirmed = await send(call, gasLeft);
+      gasLeft -= confirmed.cost;
+      done.push(confirmed);
+    }
     await refresh(targets);
     const events = done.flatMap((confirmed) => escrow.decode(confirmed));
     return {

@@ -95,7 +95,8 @@ export class Hub implements EscrowBackend {
   topUp(key: ChannelKey, amount: bigint, deposit: bigint): Call {
     const purpose = `top up channel ${formatAddress(key.voucherKey)}`;
     const call = this.#call('topUp', names(key), purpose, amount);
-    return { ...call, intent: `${call.intent} by ${amount} from ${deposit}` };
+    // One rise from a given deposit at a time: until it is known whether it landed, another is not signed.
+    return { ...call, intent: `${call.intent} from ${deposit}` };
   }
 
   settle(payee: Address, rows: readonly Uint8Array[]): readonly Call[] {

@@ -123,8 +123,9 @@ export function extensionFor(
         infohash,
         peerId,
         closed: false,
-        send(message) {
-          if (!this.closed) wire.extended(NAME, Messages.encode(message));
+        send: (message) => {
+          // The library throws when the peer has withdrawn the extension: that ends this connection alone.
+          if (!this.link?.closed) this.guarded(() => wire.extended(NAME, Messages.encode(message)));
         },
         close: (reason) => {
           destroy(reason);

@@ -81,7 +81,7 @@ function successors(state: State, setting: Setting, rule: Rule): State[] {
     next.push(copy);
   };
   const { price, deposit } = setting;
-  const bad = Credit.isBad(state.credit, terms);
+  const bad = Credit.isBad(state.credit, terms, setting.price);
   state.connections.forEach((c, index) => {
     if (!c.alive) {
       step((s, own) => {
@@ -149,7 +149,7 @@ function receive(s: State, c: Connection, setting: Setting): void {
     const paid = amount - s.head;
     s.head = amount;
     if (s.writtenOff > s.granted - s.head) s.writtenOff = s.granted - s.head;
-    s.credit = Credit.afterVoucher(s.credit, termsOf(setting), setting.price, paid, unpaid(s));
+    s.credit = Credit.afterVoucher(s.credit, termsOf(setting), setting.price, paid);
   }
   s.acked = s.head;
 }
@@ -204,7 +204,7 @@ function explore(setting: Setting, rule: Rule): Report {
     const complete = state.connections.every((c) => c.todo + c.asked + c.flight === 0) || !covered;
     if (complete && state.head === state.due && outstanding(state) === 0) {
       report.finished++;
-    } else if (state.losses > 0 && unpaid(state) > 0n && !Credit.isBad(state.credit, terms)) {
+    } else if (state.losses > 0 && unpaid(state) > 0n && !Credit.isBad(state.credit, terms, setting.price)) {
       // Nothing moves after a loss: a minute later the payee gives up what is lost.
       const amount = unpaid(state);
       const credit = Credit.afterDefault(state.credit, setting.price, amount);
@@ -215,7 +215,10 @@ function explore(setting: Setting, rule: Rule): Report {
         defaults: state.defaults + 1,
       });
       report.defaults++;
-    } else if (!(state.losses > 0 && Credit.isBad(state.credit, terms)) && !(state.losses > 0 && !covered)) {
+    } else if (
+      !(state.losses > 0 && Credit.isBad(state.credit, terms, setting.price)) &&
+      !(state.losses > 0 && !covered)
+    ) {
       return { ...report, stuck: name };
     }
   }

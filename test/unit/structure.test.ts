@@ -48,6 +48,7 @@ const DOORS: Record<string, readonly string[]> = {
   'node:net': [
     'wire/session.ts',
     'wire/connection.ts',
+    'wire/outlet.ts',
     'wire/peer.ts',
     'engine/downloading.ts',
     'torrent/metainfo.ts',
