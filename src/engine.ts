@@ -17,8 +17,9 @@ import {
   type PayerWireOptions,
   type PaymentExtensionClass,
 } from './engine/attaching.js';
-import { type Buying, startBuying } from './engine/buying.js';
+import { type Buying, settleLeftovers, startBuying } from './engine/buying.js';
 import { type ChainSide, openChainSide, type ReadyChain } from './engine/chain-side.js';
+import { type CloseAnswers, createCloseAnswers } from './engine/close-answers.js';
 import { openDelegate } from './engine/delegating.js';
 import { runDownload } from './engine/downloading.js';
 import type * as Ops from './engine/operations.js';
@@ -31,6 +32,7 @@ import { Ledger } from './ledger/ledger.js';
 import { openSecret } from './ledger/secrets.js';
 import * as Executors from './native/executor.js';
 import type { Account } from './settlement/account.js';
+import { toHex } from './units.js';
 import * as Sessions from './wire/session.js';
 
 export interface EngineOptions {
@@ -97,12 +99,15 @@ export class Engine implements Ops.Operations {
   readonly #settling: Settling;
   readonly #session: Sessions.Session;
   #selling: Selling | undefined;
+  #closeAnswers: CloseAnswers | undefined;
   #port: number | undefined;
   #fail: (reason: unknown) => void = () => {};
   #closing: Promise<void> | undefined;
   readonly #fetches = new Set<AbortController>();
   /** Infohashes that are seeded or fetched now. */
   readonly #busy = new Set<string>();
+  /** Infohashes that wires of others pay for in this process. */
+  readonly #pursed = new Set<string>();
   readonly #running = new Set<Promise<unknown>>();
 
   /** Use `createEngine`. */
@@ -154,6 +159,14 @@ export class Engine implements Ops.Operations {
   #openSelling(chain: ReadyChain): Promise<Selling> {
     const { config } = this;
     const clock = this.#clock;
+    const settle = (voucherKeys: readonly string[]): Promise<Ops.SettleReport> =>
+      this.settle({ voucherKeys });
+    this.#closeAnswers = createCloseAnswers({
+      clock,
+      challengePeriod: chain.terms.challengePeriod,
+      settle: this.#options.account ? settle : undefined,
+      onWarning: (text) => this.#event('warn', text),
+    });
     const delegate = openDelegate(
       config.dataDir,
       this.#side.domain,
@@ -171,6 +184,7 @@ export class Engine implements Ops.Operations {
       bans: this.#bans,
       clock,
       randomBytes: this.#random,
+      onFacts: (facts) => this.#closeAnswers?.see(facts),
       onFailure: this.#fail,
       onWarning: (text) => this.#event('warn', text),
     });
@@ -290,6 +304,12 @@ export class Engine implements Ops.Operations {
   async #openPurse(options: PayerWireOptions, onStanding: (standing: string) => void): Promise<Buying> {
     const { terms } = await this.#side.ready();
     const { buying } = this.config;
+    // What a crash left open is settled once, before the first wire of the torrent pays.
+    const torrent = toHex(options.infohash);
+    if (!this.#pursed.has(torrent)) {
+      this.#pursed.add(torrent);
+      await settleLeftovers(this.#ledger, options.infohash, options.has ?? (() => false));
+    }
     return startBuying({
       ...options,
       ledger: this.#ledger,
@@ -320,6 +340,7 @@ export class Engine implements Ops.Operations {
   }
 
   async #shutDown(): Promise<void> {
+    this.#closeAnswers?.stop();
     for (const fetch of this.#fetches) fetch.abort();
     await Promise.allSettled(this.#running);
     await this.#selling?.close();

@@ -44,6 +44,7 @@ export const offersPerLinkMax = 128;
 export const voucherLateMs = 2_000;
 export const defaultAfterMs = 60_000;
 export const staleGrantMs = 60_000;
+export const closeAnswerRetryMs = 10_000;
 /** Channels that may wait to be looked up on the chain. */
 export const lookUpsMax = 64;
 export const intakeQueueMax = 100_000;

@@ -78,6 +78,9 @@ export interface PayeeEvents {
   onStanding(link: PayLink, standing: 'paid' | 'late' | 'none'): void;
   /** Stalled requests of this connection may be tried again. */
   onResume(link: PayLink): void;
+  /** A channel has a session, after having had none; or none any more. */
+  onActive(voucherKey: Uint8Array): void;
+  onIdle(voucherKey: Uint8Array, authorized: bigint): void;
   /** The ledger failed: serving has to stop. */
   onFailure(reason: unknown): void;
   /** Something went wrong for one peer, or the chain does not answer: others are served on. */
@@ -301,7 +304,16 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
     account.cancelDefault?.();
     account.cancelDefault = undefined;
     account.sessions.add(session);
+    if (account.sessions.size === 1) events.onActive(account.voucherKey);
     return session;
+  }
+
+  /** Forgets a channel that nobody uses and that never paid: there may be any number of them. */
+  function leaveIdle(account: ChannelAccount): void {
+    if (account.sessions.size > 0) return;
+    events.onIdle(account.voucherKey, account.authorized);
+    const worthless = account.authorized === 0n && account.granted === account.writtenOff;
+    if (worthless && account.credit.defaulted === 0n) accounts.delete(keyOf(account.voucherKey));
   }
 
   function piecePriceOf(desk: Desk): bigint {
@@ -456,7 +468,9 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
       if (!desk) return;
       desks.delete(link.id);
       desk.cancelRetry?.();
-      if (desk.session) await granting.end(desk.session);
+      if (!desk.session) return;
+      await granting.end(desk.session);
+      leaveIdle(desk.session.account);
     },
     async admit(link, piece, bytes) {
       const session = desks.get(link.id)?.session;

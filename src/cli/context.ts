@@ -7,7 +7,7 @@ import { type Config, load, type Settings } from '../config.js';
 import type { Operations } from '../engine/operations.js';
 import * as Tools from '../engine/tools.js';
 import { createEngine, type Engine } from '../engine.js';
-import { findDaemon } from './daemon.js';
+import { reachDaemon } from './daemon.js';
 import { readPassword } from './password.js';
 
 /** Flags that every command takes. */
@@ -71,7 +71,7 @@ export async function withOperations<Result>(
   wallet: 'needed' | 'none',
   work: (operations: Operations) => Promise<Result>,
 ): Promise<Result> {
-  const daemon = findDaemon(context.config.dataDir);
+  const daemon = await reachDaemon(context.config.dataDir);
   if (daemon) return work(daemon);
   return withEngine(context, wallet === 'needed' ? await unlock(context) : undefined, work);
 }

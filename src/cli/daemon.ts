@@ -39,6 +39,24 @@ export function findDaemon(dataDir: string): Operations | undefined {
   return client(`http://127.0.0.1:${note.port}`, token);
 }
 
+/**
+ * The same, once it has answered. A note that a power cut left behind may name a process that is somebody
+ * else's by now: where nobody listens there is no daemon, and the ledger's lock decides.
+ */
+export async function reachDaemon(dataDir: string): Promise<Operations | undefined> {
+  const found = findDaemon(dataDir);
+  if (!found) return undefined;
+  try {
+    await found.status();
+    return found;
+  } catch (thrown) {
+    const { code, cause } = thrown as PieceworkError;
+    const refused = (cause as { cause?: { code?: unknown } } | undefined)?.cause?.code === 'ECONNREFUSED';
+    if (refused || code === 'UNAUTHORIZED') return undefined;
+    throw thrown;
+  }
+}
+
 function client(base: string, token: string): Operations {
   const authorization = `Bearer ${token}`;
 

@@ -7,7 +7,7 @@ import { createEngine } from '../engine.js';
 import { fileErrorCode, PieceworkError } from '../errors.js';
 import { formatSize, parseAmount, parsePrice } from '../units.js';
 import { type CommonFlags, type Context, contextOf, interruption, unlock } from './context.js';
-import { findDaemon } from './daemon.js';
+import { reachDaemon } from './daemon.js';
 import * as Output from './output.js';
 
 interface GetFlags extends CommonFlags {
@@ -58,7 +58,7 @@ async function run(
   onEvent: (event: FetchEvent) => void,
   signal: AbortSignal,
 ): Promise<FetchEnd> {
-  const daemon = findDaemon(context.config.dataDir);
+  const daemon = await reachDaemon(context.config.dataDir);
   if (daemon) return daemon.fetch(request, onEvent, signal);
   // Without a password only channels that are open already can pay.
   const mayUnlock = paying && (context.flags.passwordFile !== undefined || process.stdin.isTTY === true);

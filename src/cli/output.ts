@@ -2,7 +2,7 @@
  * The only door to standard output: tables, amounts for people, progress lines, and JSON lines for programs.
  * What goes wrong goes to standard error.
  */
-import { PieceworkError } from '../errors.js';
+import { fileErrorCode, from, PieceworkError } from '../errors.js';
 import { formatAmount, formatAmountShort, formatSize } from '../units.js';
 
 const FRAME_MS = 100;
@@ -52,7 +52,10 @@ export function csv(headings: readonly string[], rows: ReadonlyArray<readonly st
 
 /** Says what failed and what to do, and returns the exit status. */
 export function failure(thrown: unknown, asJson: boolean): number {
-  const error = thrown instanceof PieceworkError ? thrown : undefined;
+  const file = fileErrorCode(thrown);
+  const known = thrown instanceof PieceworkError ? thrown : undefined;
+  // What the disk says is no bug of ours, whoever forgot to give it a code.
+  const error = known ?? (file && from(thrown));
   if (asJson) {
     json({
       event: 'error',

@@ -11,7 +11,7 @@ import { createEngine } from '../engine.js';
 import { fileErrorCode, PieceworkError } from '../errors.js';
 import { formatPrice, formatSize, parseSize } from '../units.js';
 import { type CommonFlags, type Context, contextOf, interruption, unlock } from './context.js';
-import { announce, findDaemon } from './daemon.js';
+import { announce, reachDaemon } from './daemon.js';
 import * as Output from './output.js';
 
 interface SeedFlags extends CommonFlags {
@@ -55,8 +55,11 @@ async function seed(paths: readonly string[], flags: SeedFlags): Promise<void> {
     ...(flags.pieceLength === undefined ? {} : { pieceLength: parseSize(flags.pieceLength) }),
     ...(flags.torrent === undefined ? {} : { torrent: readBase64(flags.torrent) }),
   };
-  const running = findDaemon(context.config.dataDir);
-  if (running) return report(context, flags, await running.seed(request), undefined);
+  const running = await reachDaemon(context.config.dataDir);
+  if (running) {
+    const view = await running.seed(request);
+    return report(context, flags, view, { port: (await running.status()).port });
+  }
 
   const { daemon, selling } = context.config;
   const log = pino({ level: daemon.logLevel, base: null }, pino.destination(2));
@@ -79,7 +82,7 @@ async function seed(paths: readonly string[], flags: SeedFlags): Promise<void> {
     });
     const withdrawNote = announce(context.config.dataDir, api.port, token);
     try {
-      report(context, flags, await engine.seed(request), api.port);
+      report(context, flags, await engine.seed(request), { port: engine.port, apiPort: api.port });
       if (!flags.json) {
         Output.line(
           `  price        ${formatPrice(selling.priceMiB)}${selling.freeSlots > 0 ? `, ${selling.freeSlots} free slots` : ', paying peers only'}`,
@@ -96,16 +99,23 @@ async function seed(paths: readonly string[], flags: SeedFlags): Promise<void> {
   }
 }
 
-function report({ config }: Context, flags: SeedFlags, view: SeedView, apiPort: number | undefined): void {
+interface Ports {
+  /** Where peers connect. */
+  readonly port: number | undefined;
+  readonly apiPort?: number;
+}
+
+function report({ config }: Context, flags: SeedFlags, view: SeedView, ports: Ports): void {
   const file = flags.torrentOut ?? join(config.dataDir, 'torrents', `${view.infohash}.torrent`);
   writeTorrent(file, view.torrent);
   if (flags.json)
-    return Output.json({ event: 'seeding', ...view, torrent: undefined, torrentFile: file, apiPort });
+    return Output.json({ event: 'seeding', ...view, torrent: undefined, torrentFile: file, ...ports });
   Output.line(
     `Seeding ${view.name}: ${formatSize(view.bytes)} in ${view.pieces} pieces of ${formatSize(view.pieceLength)}`,
   );
   Output.line(`  torrent      ${file}`);
   Output.line(`  magnet       ${view.magnet}`);
+  if (ports.port !== undefined) Output.line(`  port         ${ports.port}`);
 }
 
 function writeTorrent(file: string, base64: string): void {

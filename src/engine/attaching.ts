@@ -34,6 +34,11 @@ export interface PayerWireOptions extends WireOptions {
   readonly budget: bigint;
   /** Bytes still wanted: a new channel's deposit covers no more. */
   readonly bytesLeft: () => number;
+  /**
+   * Whether a piece is here and verified: asked at the start about pieces that an earlier run of this program
+   * had reserved and not paid. Without it they are given up.
+   */
+  readonly has?: (piece: number) => boolean;
 }
 
 /** `wire.pw_pay` of a payee. */

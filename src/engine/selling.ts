@@ -6,13 +6,12 @@
 import type { Bans } from '../accounting/bans.js';
 import { createIntake } from '../accounting/intake.js';
 import { createPayee, type KnownChannel, type Payee } from '../accounting/payee.js';
-import type { ChannelFacts } from '../channels/channel.js';
+import { type ChannelFacts, TOMBSTONE } from '../channels/channel.js';
 import type { PayLink } from '../channels/link.js';
 import type { Clock } from '../clock.js';
 import type { SellingConfig } from '../config.js';
 import type { PieceworkError } from '../errors.js';
 import type { Ledger } from '../ledger/ledger.js';
-import { lookUpsMax } from '../limits.js';
 import type { Executor } from '../native/executor.js';
 import { readRecovered, statusesOf, writeRecoveries, writeVouchers } from '../native/records.js';
 import * as Watching from '../settlement/watcher.js';
@@ -26,6 +25,7 @@ import type { Session } from '../wire/session.js';
 import type { ReadyChain } from './chain-side.js';
 import type { Delegate } from './delegating.js';
 import { createLinks, type Links } from './links.js';
+import { createLookUps } from './look-ups.js';
 
 export interface SellingOptions {
   readonly config: SellingConfig;
@@ -37,6 +37,8 @@ export interface SellingOptions {
   readonly bans: Bans;
   readonly clock: Clock;
   readonly randomBytes: (size: number) => Uint8Array;
+  /** The chain said something new about a channel to this payee. */
+  readonly onFacts: (facts: ChannelFacts) => void;
   readonly onFailure: (reason: unknown) => void;
   readonly onWarning: (text: string) => void;
 }
@@ -77,7 +79,7 @@ interface Served {
 export async function startSelling(options: SellingOptions): Promise<Selling> {
   const { config, chain, delegate, ledger, executor, session, clock, bans } = options;
   const served = new Map<string, Served>();
-  const lookUps: Array<Promise<unknown>> = [];
+  const lookUp = createLookUps(chain.readFacts);
   const leaving = new Set<Promise<void>>();
   const foreign = new Map<number, ForeignEvents>();
   await closeLeftovers(ledger);
@@ -87,7 +89,10 @@ export async function startSelling(options: SellingOptions): Promise<Selling> {
   const intake = createIntake(ledger, verify);
   const watcher = new Watching.Watcher(chain.chain, chain.escrow, {
     onFacts: async (changes) => {
-      for (const { facts } of changes) await payee.onFacts(facts);
+      for (const { facts } of changes) {
+        await payee.onFacts(facts);
+        options.onFacts(facts);
+      }
     },
     onFailure: (error) => options.onWarning(`watching the chain: ${error.message}`),
     onUnreachable: (error) => options.onWarning(`the chain does not answer: ${error.message}`),
@@ -108,20 +113,7 @@ export async function startSelling(options: SellingOptions): Promise<Selling> {
       bans,
       sign: delegate.sign,
       recover: recoverWith(executor),
-      lookUp: async (voucherKey) => {
-        // Anyone can make up voucher keys: the node is asked about a few at a time, and no more than may wait.
-        if (lookUps.length >= lookUpsMax) return undefined;
-        const key = { voucherKey, payee: delegate.payee };
-        const turn = Promise.allSettled(lookUps.slice(-1)).then(() => chain.readFacts([key]));
-        lookUps.push(turn);
-        try {
-          const [facts] = await turn;
-          if (facts && facts.deposit > 0n) watcher.watch(key, facts);
-          return facts;
-        } finally {
-          lookUps.splice(lookUps.indexOf(turn), 1);
-        }
-      },
+      lookUp: (voucherKey) => lookUp({ voucherKey, payee: delegate.payee }),
       known: (voucherKey) => known(ledger, voucherKey, delegate.payee),
       randomBytes: options.randomBytes,
     },
@@ -145,10 +137,20 @@ export async function startSelling(options: SellingOptions): Promise<Selling> {
           found?.torrent.seeder.resume(found.peer);
         });
       },
+      onActive: (voucherKey) => watcher.watch({ voucherKey, payee: delegate.payee }),
+      // A channel that never paid has nothing that could be lost by its close.
+      onIdle: (voucherKey, authorized) => {
+        if (authorized === 0n) watcher.unwatch({ voucherKey, payee: delegate.payee });
+      },
       onFailure: options.onFailure,
       onTrouble: (reason) => options.onWarning(`a peer was not served: ${text(reason)}`),
     },
   );
+  for (const channel of await ledger.channels()) {
+    const owed =
+      channel.role === 'payee' && channel.authorized > channel.settled && channel.closeAt !== TOMBSTONE;
+    if (owed) watcher.watch(channel);
+  }
   watcher.start();
 
   function locate(link: PayLink): { torrent: Served; peer: Peer } | undefined {

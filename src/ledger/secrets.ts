@@ -3,7 +3,17 @@
  * not at all. The voucher seed is the one that money hangs on: whoever has it can sign for every open
  * channel, up to its deposit, and for nothing else.
  */
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fsyncSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 import { fileErrorCode, PieceworkError } from '../errors.js';
 import { fromHex, toHex } from '../units.js';
@@ -31,9 +41,18 @@ function readSecret(path: string): Uint8Array | undefined {
 }
 
 function makeSecret(path: string, random: (size: number) => Uint8Array): Uint8Array {
-  const secret = random(SECRET_BYTES);
-  writeDurably(path, `${toHex(secret)}\n`);
-  return secret;
+  const draft = `${path}.${toHex(random(8))}.tmp`;
+  writeDurably(draft, `${toHex(random(SECRET_BYTES))}\n`);
+  try {
+    // A link does not replace: of two processes that start together the first one's secret stays.
+    linkSync(draft, path);
+    syncFolder(dirname(path));
+  } catch (thrown) {
+    if ((thrown as { code?: unknown }).code !== 'EEXIST') throw failed(path, thrown);
+  } finally {
+    unlinkSync(draft);
+  }
+  return readSecret(path)!;
 }
 
 /** Writes a file of mode 0600 so that after a crash there is either the old content or the new. */
@@ -49,15 +68,23 @@ export function writeDurably(path: string, text: string): void {
       closeSync(file);
     }
     renameSync(draft, path);
-    const folder = openSync(dirname(path), 'r');
-    try {
-      fsyncSync(folder);
-    } finally {
-      closeSync(folder);
-    }
+    syncFolder(dirname(path));
   } catch (thrown) {
-    throw new PieceworkError(fileErrorCode(thrown) ?? 'IO', `${path}: ${(thrown as Error).message}`, {
-      cause: thrown,
-    });
+    throw failed(path, thrown);
   }
+}
+
+function syncFolder(path: string): void {
+  const folder = openSync(path, 'r');
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
+}
+
+function failed(path: string, thrown: unknown): PieceworkError {
+  return new PieceworkError(fileErrorCode(thrown) ?? 'IO', `${path}: ${(thrown as Error).message}`, {
+    cause: thrown,
+  });
 }

@@ -272,7 +272,7 @@ export class LedgerModel {
       refuse(!this.#options.owns(keyIndex, voucherKey), 'bad_signature');
     }
     if (known) {
-      Object.assign(known, { deposit, settled, closeAt, block });
+      if (block >= known.block) Object.assign(known, { deposit, settled, closeAt, block });
       return;
     }
     const facts = { role, voucherKey, keyIndex, deposit, settled, closeAt, block };

@@ -228,9 +228,11 @@ fn channel_put<'a>(
         known.is_none() && state.channels.len() >= u32::MAX as usize,
         Status::Overflow,
     )?;
+    // Readings of the chain may arrive out of order: an older one says nothing new.
     let unchanged = known.is_some_and(|channel| {
-        (channel.deposit, channel.settled) == (deposit, settled)
-            && (channel.close_at, channel.block) == (close_at, block)
+        block < channel.block
+            || (channel.deposit, channel.settled) == (deposit, settled)
+                && (channel.close_at, channel.block) == (close_at, block)
     });
     let event = Event::ChannelPut {
         role,
