@@ -3,9 +3,6 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
-import { pino } from 'pino';
-import { createMetrics } from '../api/metrics.js';
-import { startApi } from '../api/server.js';
 import type { SeedView } from '../engine/operations.js';
 import { createEngine } from '../engine.js';
 import { fileErrorCode, PieceworkError } from '../errors.js';
@@ -62,6 +59,12 @@ async function seed(paths: readonly string[], flags: SeedFlags): Promise<void> {
   }
 
   const { daemon, selling } = context.config;
+  // Read only here: other commands need none of it, and start faster.
+  const [{ pino }, { createMetrics }, { startApi }] = await Promise.all([
+    import('pino'),
+    import('../api/metrics.js'),
+    import('../api/server.js'),
+  ]);
   const log = pino({ level: daemon.logLevel, base: null }, pino.destination(2));
   const stop = interruption();
   const account = await unlock(context);
