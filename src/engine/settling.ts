@@ -215,7 +215,11 @@ export function createSettling(options: SettlingOptions): Settling {
     const gasPrice = await chain.gasPrice();
     const policy = { ...Planner.defaultPolicy, force: request.force === true || request.close === true };
     const plan = Planner.plan(channels, gasPrice, policy);
-    const targets = request.close ? channels.filter((channel) => channel.deposit > 0n) : plan.rows;
+    // A close that was mined before a crash shows only now: it is not paid for twice.
+    const closable = channels.filter(
+      (channel) => channel.deposit > 0n && Lifecycle.phase(channel, 0n) !== 'closed',
+    );
+    const targets = request.close ? closable : plan.rows;
     const skipped = request.close ? [] : plan.skipped;
     const report = {
       vouchers: plan.rows.length,

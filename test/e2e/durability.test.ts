@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { inline } from '../../src/native/executor.js';
 import { chance, seedFromEnvironment } from '../support/chance.js';
-import { writePayload } from '../support/crash-run.js';
+import { writePayload } from '../support/crash-payload.js';
 import { type Side, Stage } from '../support/crash-stage.js';
 import { makeWorld } from '../support/crash-world.js';
 import { preloadLibrary, skipSyncAddon } from '../support/preload.js';

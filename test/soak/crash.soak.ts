@@ -4,7 +4,8 @@
  */
 import { expect, test } from 'vitest';
 import { seedFromEnvironment } from '../support/chance.js';
-import { crash, tell } from '../support/crash-run.js';
+import { tell } from '../support/crash-report.js';
+import { crash } from '../support/crash-run.js';
 
 const kills = Number(process.env['PIECEWORK_KILLS'] ?? 200);
 

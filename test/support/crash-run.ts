@@ -4,15 +4,15 @@
  * chain must agree to the wei. The seed chooses torrents, victims and delays; what a delay meets is the
  * machine's business, so a seed repeats the plan and not the microsecond.
  */
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { formatAddress } from '../../src/channels/channel.js';
 import { inline } from '../../src/native/executor.js';
-import { KIB } from '../../src/units.js';
 import { type Chance, chance } from './chance.js';
 import * as Books from './crash-books.js';
 import { Broken } from './crash-books.js';
+import { requireSameFiles, writePayload } from './crash-payload.js';
 import * as Processes from './crash-process.js';
+import type { CrashReport } from './crash-report.js';
 import { type Moment, PRICE_MIB, type Side, Stage, type StageOptions, sleep } from './crash-stage.js';
 import { makeWorld, type Spent, spentBy, type World } from './crash-world.js';
 
@@ -22,22 +22,6 @@ export interface CrashOptions extends StageOptions {
   /** Kills during the transfer of one torrent. */
   readonly killsPerTransfer: number;
   readonly say?: (text: string) => void;
-}
-
-export interface CrashReport {
-  readonly seed: number;
-  readonly kills: number;
-  /** By side and moment, like `payee transfer`. */
-  readonly killsBy: ReadonlyMap<string, number>;
-  readonly rounds: number;
-  readonly restarts: number;
-  readonly acks: number;
-  readonly bytes: number;
-  readonly sessions: number;
-  readonly slowestRestartMs: number;
-  readonly spent: ReadonlyMap<Side, Spent>;
-  readonly settled: bigint;
-  readonly durationMs: number;
 }
 
 /** Acknowledgements between two kills of a transfer, at most; about four pieces come on each. */
@@ -227,12 +211,25 @@ class Run {
     const stage = this.#stage;
     if (this.#onChain()) {
       const asked = ask().catch(() => undefined);
-      await Promise.race([asked, sleep(this.#chance.below(CHAIN_MS))]);
+      await Promise.race([
+        asked,
+        this.#chance.percent(50) ? sleep(this.#chance.below(CHAIN_MS)) : this.#mined(),
+      ]);
       await stage.kill(moment, ['payee']);
       await asked;
       await this.#startPayee();
     }
     await ask();
+  }
+
+  /** Shortly after a transaction of the payee was mined, and mostly before it knows. */
+  async #mined(): Promise<void> {
+    const { world } = this.#stage;
+    const before = await world.nonce(world.payee.address);
+    const untilMs = performance.now() + 2 * CHAIN_MS;
+    while ((await world.nonce(world.payee.address)) === before && performance.now() < untilMs)
+      await sleep(10);
+    await sleep(this.#chance.below(100));
   }
 
   async #reconcile(): Promise<{ spent: Map<Side, Spent>; settled: bigint }> {
@@ -276,36 +273,4 @@ function requireSameHeads(payer: Books.Books, payee: Books.Books): void {
 
 function requireEqual(rule: string, left: bigint, right: bigint): void {
   if (left !== right) throw new Broken(`${rule}: ${left} is not ${right}`);
-}
-
-/** Several files, an empty one among them, whose borders and end fall inside pieces. */
-export function writePayload(folder: string, chance: Chance): void {
-  mkdirSync(join(folder, 'more'), { recursive: true });
-  const sizes = [chance.below(3_000) * KIB + chance.below(KIB), 0, 64 * KIB - 1, 5_000 * KIB];
-  const names = ['first.bin', 'empty.bin', 'more/small.bin', 'more/large.bin', 'rest.bin'];
-  const rest = 12_000 * KIB - (sizes[0] ?? 0) - chance.below(60 * KIB);
-  for (const [at, name] of names.entries())
-    writeFileSync(join(folder, name), chance.bytes(sizes[at] ?? rest));
-}
-
-function requireSameFiles(sources: string, copies: string): void {
-  const entries = readdirSync(sources, { recursive: true, withFileTypes: true });
-  for (const entry of entries.filter((one) => one.isFile())) {
-    const path = join(entry.parentPath, entry.name).slice(sources.length);
-    const [source, copy] = [readFileSync(join(sources, path)), readFileSync(join(copies, path))];
-    if (!source.equals(copy)) throw new Broken(`${path} differs from its source`);
-  }
-}
-
-/** The report as lines for people. */
-export function tell(report: CrashReport): string {
-  const { seed, kills, rounds, restarts, acks, bytes, sessions, settled, durationMs } = report;
-  const moments = [...report.killsBy].sort(([a], [b]) => (a < b ? -1 : 1));
-  const gas = [...report.spent].map(([side, { transactions }]) => `${side} ${transactions} transactions`);
-  return [
-    `seed ${seed}: ${kills} kills, ${restarts} restarts in transfers, ${rounds} torrents, ${sessions} sessions, ${(durationMs / 1000).toFixed(1)} s`,
-    `  ${moments.map(([name, count]) => `${name} ${count}`).join(', ')}`,
-    `  ${bytes} bytes bought once, ${acks} acknowledgements kept, ${settled} wei settled, ${gas.join(', ')}`,
-    `  slowest return to work after a restart: ${Math.round(report.slowestRestartMs)} ms`,
-  ].join('\n');
 }

@@ -29,6 +29,8 @@ export interface World {
   /** A loopback port for the payee's peers, the same after each restart. */
   readonly port: number;
   balance(address: Uint8Array): Promise<bigint>;
+  /** Mined transactions of an account. */
+  nonce(address: Uint8Array): Promise<number>;
   close(): Promise<void>;
 }
 
@@ -70,6 +72,8 @@ export async function makeWorld(): Promise<World> {
       payer,
       port: await freePort(),
       balance,
+      nonce: async (address) =>
+        Number(await ask<string>(dev.rpcUrl, 'eth_getTransactionCount', formatAddress(address), 'latest')),
       async close() {
         await dev.stop();
         rmSync(folder, { recursive: true, force: true });
@@ -91,6 +95,13 @@ function freePort(): Promise<number> {
       server.close(() => resolve(port));
     });
   });
+}
+
+async function ask<Answer>(url: string, method: string, ...params: unknown[]): Promise<Answer> {
+  const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method, params });
+  const headers = { 'content-type': 'application/json' };
+  const response = await fetch(url, { method: 'POST', headers, body });
+  return ((await response.json()) as { result: Answer }).result;
 }
 
 /** What an account did on the chain, read from its blocks: a killed process cannot say what it spent. */
@@ -119,23 +130,23 @@ interface ReceiptAnswer {
 }
 
 export async function spentBy(world: World, parties: readonly Party[]): Promise<Map<Party['name'], Spent>> {
-  const ask = async <Answer>(method: string, ...params: unknown[]): Promise<Answer> => {
-    const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method, params });
-    const headers = { 'content-type': 'application/json' };
-    const response = await fetch(world.chain.rpcUrls[0]!, { method: 'POST', headers, body });
-    return ((await response.json()) as { result: Answer }).result;
-  };
+  const url = world.chain.rpcUrls[0]!;
   const names = new Map(parties.map(({ name, address }) => [formatAddress(address), name]));
   const spent = new Map<Party['name'], Spent>();
   const none = { fees: 0n, transactions: 0, deposits: 0, failed: 0, idle: 0 };
   for (const { name } of parties) spent.set(name, none);
-  const height = Number(await ask<string>('eth_blockNumber'));
+  const height = Number(await ask<string>(url, 'eth_blockNumber'));
   for (let number = 0; number <= height; number++) {
-    const { transactions } = await ask<BlockAnswer>('eth_getBlockByNumber', `0x${number.toString(16)}`, true);
+    const { transactions } = await ask<BlockAnswer>(
+      url,
+      'eth_getBlockByNumber',
+      `0x${number.toString(16)}`,
+      true,
+    );
     for (const { hash, from, value } of transactions) {
       const name = names.get(from.toLowerCase());
       if (name === undefined) continue;
-      const receipt = await ask<ReceiptAnswer>('eth_getTransactionReceipt', hash);
+      const receipt = await ask<ReceiptAnswer>(url, 'eth_getTransactionReceipt', hash);
       const sum = spent.get(name)!;
       spent.set(name, {
         fees: sum.fees + BigInt(receipt.gasUsed) * BigInt(receipt.effectiveGasPrice),
