@@ -5,6 +5,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { codec } from './codec.js';
 import { flooding } from './flood.js';
 import { gas } from './gas.js';
 import { hashing } from './hash.js';
@@ -41,6 +42,7 @@ export interface Settings {
 const BENCHES: Readonly<Record<string, (settings: Settings) => Promise<Row[]>>> = {
   verify: verification,
   hash: hashing,
+  codec,
   journal,
   gas,
   seeding,
