@@ -200,14 +200,14 @@ describe('the life of a channel', () => {
       hub.open({ ...b!, deposit: 1n }),
       hub.topUp(a!, 1n, 1n),
       hub.topUp(a!, 1n, 2n),
-      hub.topUp(a!, 2n, 1n),
       hub.requestClose(a!),
       hub.withdraw(a!),
       hub.withdrawCredit(a!.payee, a!.payee),
       hub.withdrawCredit(a!.voucherKey, a!.payee),
     ].map((call) => call.intent);
     expect(new Set(intents).size).toBe(intents.length);
-    expect(hub.topUp(a!, 1n, 1n).intent).toBe(hub.topUp(a!, 1n, 1n).intent);
+    // One rise from a given deposit at a time, by whatever amount: the first may still land.
+    expect(hub.topUp(a!, 2n, 1n).intent).toBe(hub.topUp(a!, 1n, 1n).intent);
     expect(hub.open({ ...a!, deposit: 2n }).intent).toBe(hub.open({ ...a!, deposit: 1n }).intent);
   });
 });
