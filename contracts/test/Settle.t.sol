@@ -141,10 +141,9 @@ contract SettleTest is Reference {
 
     /// @dev A row has 255 bits for s, and hardly any high s fits them: no wallet ever makes one. But a payer
     /// may choose s and the nonce first and take the voucher key that fits, so the rule needs a test.
-    function highRow(uint96 amount) private view returns (uint256 privateKey, bytes memory row) {
+    function rowWithS(uint256 s, uint96 amount) private view returns (uint256 privateKey, bytes memory row) {
         // With nonce 1 the point R is the generator, whose y is even.
         uint256 r = 0x79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798;
-        uint256 s = ORDER / 2 + 1;
         uint256 digest = uint256(digestOf(hub.domainSeparator(), payee, amount)) % ORDER;
         privateKey = mulmod(addmod(s, ORDER - digest, ORDER), power(r, ORDER - 2), ORDER);
         row = encodeRow(amount, bytes32(r), bytes32(s), 0);
@@ -159,7 +158,7 @@ contract SettleTest is Reference {
     }
 
     function test_skip_high_s() public {
-        (uint256 privateKey, bytes memory row) = highRow(1 ether);
+        (uint256 privateKey, bytes memory row) = rowWithS(ORDER / 2 + 1, 1 ether);
         openAs(hub, payer, vm.addr(privateKey), payee, DEPOSIT);
         bytes32 digest = digestOf(hub.domainSeparator(), payee, 1 ether);
         equal(
@@ -168,6 +167,15 @@ contract SettleTest is Reference {
         equal(signerOf(hub.domainSeparator(), payee, row), address(0), 'the reference does not');
         expectSkip(row, 'high s');
         equal(hub.channel(vm.addr(privateKey), payee).settled, 0, 'not settled');
+    }
+
+    /// @dev The limit itself is allowed, off chain and so on chain.
+    function test_settle_takes_the_highest_allowed_s() public {
+        (uint256 privateKey, bytes memory row) = rowWithS(ORDER / 2, 1 ether);
+        openAs(hub, payer, vm.addr(privateKey), payee, DEPOSIT);
+        equal(signerOf(hub.domainSeparator(), payee, row), vm.addr(privateKey), 'well signed');
+        hub.settle(payee, row);
+        equal(hub.channel(vm.addr(privateKey), payee).settled, 1 ether, 'settled');
     }
 
     /// @dev The recovered key of one row must not be taken for that of the next, malformed one.
@@ -343,7 +351,7 @@ contract SettleTest is Reference {
         }
         check(found > 0, 'the limit is in the code');
         vm.etch(address(hub), code);
-        (uint256 privateKey, bytes memory row) = highRow(1 ether);
+        (uint256 privateKey, bytes memory row) = rowWithS(ORDER / 2 + 1, 1 ether);
         openAs(hub, payer, vm.addr(privateKey), payee, DEPOSIT);
         try this.compare(row) {
             revert AssertionFailed('the comparison noticed nothing', 0, 0);
