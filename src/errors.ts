@@ -186,7 +186,9 @@ export function from(thrown: unknown, fallback: ErrorCode = 'INTERNAL'): Piecewo
 
 /** The code for an error of the operating system's file calls, or undefined. */
 export function fileErrorCode(thrown: unknown): ErrorCode | undefined {
-  const code = (thrown as { code?: unknown } | null)?.code;
+  const { code, syscall } = (thrown ?? {}) as { code?: unknown; syscall?: unknown };
+  // What Node says when a folder and its parents are to be made where nothing can be written.
+  if (code === 'ENOENT' && syscall === 'mkdir') return 'READ_ONLY';
   if (code === 'ENOSPC' || code === 'EDQUOT') return 'DISK_FULL';
   if (code === 'EROFS' || code === 'EACCES' || code === 'EPERM') return 'READ_ONLY';
   if (code === 'EIO' || code === 'EMFILE' || code === 'ENFILE' || code === 'ENOTDIR' || code === 'EISDIR')

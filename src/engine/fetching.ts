@@ -386,7 +386,7 @@ class Fetching {
     else if (idleMs > fetchIdleMs) this.#fail(new PieceworkError('NO_PEERS'));
   }
 
-  /** Why waiting will not help: every peer here wants more money than there is or than is allowed. */
+  /** Why waiting will not help: every peer here wants more money than there is or is allowed, or refuses. */
   #hopeless(): PieceworkError | undefined {
     const peers = [...this.#peers.values()];
     if (!this.#buying || peers.length === 0) return undefined;
@@ -402,7 +402,11 @@ class Fetching {
         this.#lastRefusal === 'deposit_exhausted' ? 'DEPOSIT_EXHAUSTED' : 'BUDGET_EXHAUSTED';
       return new PieceworkError(code);
     }
-    return this.#lastRefusal === 'price_too_high' ? new PieceworkError('PRICE_TOO_HIGH') : undefined;
+    if (this.#lastRefusal === 'price_too_high') return new PieceworkError('PRICE_TOO_HIGH');
+    const refused = standings.every((standing) => standing === 'refused') && this.#lastRefusal;
+    return refused
+      ? new PieceworkError('NO_PEERS', `every seller here refuses to sell: ${refused}`)
+      : undefined;
   }
 
   #report(): void {

@@ -112,7 +112,7 @@ export async function run(
   options: { readonly timeoutMs?: number; readonly environment?: NodeJS.ProcessEnv } = {},
 ): Promise<Ran> {
   const running = start(args, options.environment);
-  const timer = setTimeout(() => running.kill('SIGKILL'), options.timeoutMs ?? 60_000);
+  const timer = setTimeout(() => running.kill('SIGKILL'), options.timeoutMs ?? 40_000);
   const ran = await running.ended;
   clearTimeout(timer);
   return ran;
