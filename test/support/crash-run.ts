@@ -29,6 +29,7 @@ const ACKS_BETWEEN = 12;
 const JITTER_MS = 6;
 const STARTUP_MS = 1_400;
 const CHAIN_MS = 1_500;
+const SENDING_MS = 200;
 
 export async function crash(options: CrashOptions): Promise<CrashReport> {
   const world = await makeWorld();
@@ -57,6 +58,7 @@ class Run {
   #bytes = 0;
   #sessions = 0;
   #closes = 0;
+  #bag: Array<readonly Side[]> = [];
 
   constructor(stage: Stage, options: CrashOptions) {
     this.#stage = stage;
@@ -93,7 +95,6 @@ class Run {
     stage.turnTo(`round-${this.rounds}`);
     writePayload(stage.sources, this.#chance);
     await this.#startPayee();
-    stage.spawn('payer');
     await this.#opening();
     for (let kills = 0; kills < this.#options.killsPerTransfer; kills++) {
       if (!(await this.#transfer())) break;
@@ -102,7 +103,7 @@ class Run {
     await stage.finish();
     await this.#verify();
     // Some channels are closed, some serve the next torrent too, topped up.
-    if (this.#chance.percent(60)) await this.#close();
+    if (this.rounds === 1 || this.#chance.percent(60)) await this.#close();
     await stage.stop('payee');
     const counts = [...stage.kills].map(([name, count]) => `${name} ${count}`).sort();
     this.#options.say?.(`round ${this.rounds}: ${stage.killCount} kills (${counts.join(', ')})`);
@@ -120,13 +121,18 @@ class Run {
     await this.#stage.kill('startup', [side]);
   }
 
-  /** The payer may be killed while it opens its channel or puts more into it. */
+  /** Starts the payer, which may be killed while it opens its channel or puts more into it. */
   async #opening(): Promise<void> {
     const stage = this.#stage;
+    const payer = stage.spawn('payer');
     const { acks } = stage;
-    // It always acts on the channel or finds it good: either way a first acknowledgement follows.
     if (this.#chance.percent(60)) {
-      await sleep(this.#chance.below(STARTUP_MS + CHAIN_MS));
+      if (this.#chance.percent(50)) await sleep(this.#chance.below(STARTUP_MS + CHAIN_MS));
+      else {
+        // It has said what the gas costs, or needs no transaction: what follows is signed, sent and recorded.
+        await payer.until(({ event }) => event === 'gas' || event === 'ack');
+        await sleep(this.#chance.below(SENDING_MS));
+      }
       if (stage.acks === acks) {
         const dead = await stage.kill('opening', ['payer']);
         for (const side of dead) await stage.start(side);
@@ -139,20 +145,19 @@ class Run {
   async #transfer(): Promise<boolean> {
     const stage = this.#stage;
     const wanted = stage.acks + this.#chance.below(ACKS_BETWEEN);
-    const victims = this.#chance.pick<readonly Side[]>([
-      ['payee'],
-      ['payer'],
-      ['payee'],
-      ['payer'],
-      ['payee', 'payer'],
-    ]);
     if (!(await stage.reach(() => stage.acks >= wanted))) return false;
     await sleep(this.#chance.below(JITTER_MS));
     if (!stage.alive('payer')) return false;
-    const dead = await stage.kill('transfer', victims);
+    const dead = await stage.kill('transfer', this.#victims());
     if (this.#chance.percent(15)) await this.#startAndKill(this.#chance.pick(dead));
     await stage.restart(dead);
     return true;
+  }
+
+  /** Drawn without putting back, so that few kills are enough to hit both sides. */
+  #victims(): readonly Side[] {
+    if (this.#bag.length === 0) this.#bag = [['payee'], ['payer'], ['payee'], ['payer'], ['payee', 'payer']];
+    return this.#bag.splice(this.#chance.below(this.#bag.length), 1)[0]!;
   }
 
   async #ending(): Promise<void> {
@@ -203,7 +208,7 @@ class Run {
 
   /** Whether to kill during this operation on the chain: always in the first round of them. */
   #onChain(): boolean {
-    return this.#closes === 1 || this.#chance.percent(40);
+    return this.#closes === 1 || this.#chance.percent(60);
   }
 
   /** An operation of the payee that goes on the chain; it may be killed in the middle and is asked again. */
