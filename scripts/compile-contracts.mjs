@@ -20,14 +20,24 @@ const settings = {
   viaIR: true,
   metadata: { bytecodeHash: 'none' },
 };
-const outputs = ['abi', 'evm.bytecode.object', 'evm.deployedBytecode.object', 'evm.deployedBytecode.immutableReferences'];
+const outputs = [
+  'abi',
+  'evm.bytecode.object',
+  'evm.deployedBytecode.object',
+  'evm.deployedBytecode.immutableReferences',
+];
 
 function standardInput() {
   const sources = {};
   for (const file of readdirSync(sourceFolder).sort()) {
-    if (file.endsWith('.sol')) sources[`src/${file}`] = { content: readFileSync(join(sourceFolder, file), 'utf8') };
+    if (file.endsWith('.sol'))
+      sources[`src/${file}`] = { content: readFileSync(join(sourceFolder, file), 'utf8') };
   }
-  return { language: 'Solidity', sources, settings: { ...settings, outputSelection: { '*': { '*': outputs } } } };
+  return {
+    language: 'Solidity',
+    sources,
+    settings: { ...settings, outputSelection: { '*': { '*': outputs } } },
+  };
 }
 
 const solc = createRequire(import.meta.url)('solc');

@@ -96,6 +96,7 @@ class Fetching {
   #wokenMs = 0;
   #advancedMs: number;
   #piecesSeen = 0;
+  #hopelessMs: number | undefined;
   #rates: Array<{ ms: number; bytes: number }> = [];
 
   constructor(options: FetchingOptions) {
@@ -382,14 +383,18 @@ class Fetching {
     }
     const idleMs = nowMs - this.#advancedMs;
     const hopeless = this.#hopeless();
-    if (hopeless && idleMs > fetchHopelessMs) this.#fail(hopeless);
+    // Money that comes back, or a seller that comes, needs a moment to change anything.
+    this.#hopelessMs = hopeless && (this.#hopelessMs ?? nowMs);
+    const hopelessForMs = nowMs - (this.#hopelessMs ?? nowMs);
+    if (hopeless && Math.min(idleMs, hopelessForMs) > fetchHopelessMs) this.#fail(hopeless);
     else if (idleMs > fetchIdleMs) this.#fail(new PieceworkError('NO_PEERS'));
   }
 
   /** Why waiting will not help: every peer here wants more money than there is or is allowed, or refuses. */
   #hopeless(): PieceworkError | undefined {
     const peers = [...this.#peers.values()];
-    if (!this.#buying || peers.length === 0) return undefined;
+    // A seller that is leaving frees money, and one that a channel is being chosen for may get some.
+    if (!this.#buying || this.#buying.busy || this.#leaving.size > 0 || peers.length === 0) return undefined;
     if (peers.some((peer) => !peer.peerChoking && this.#rank(peer) === -1)) return undefined;
     const standings = peers.map((peer) => {
       const link = this.#links?.linkOf(peer);

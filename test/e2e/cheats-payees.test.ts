@@ -249,8 +249,10 @@ test('a payee that stalls does not hold the money that another seller needs', as
   const bad = await cheat({ name: 'holds the money' });
   const door = await lateHonest();
   const { fetch, events } = await startFetching();
-  // The budget covers the torrent once: what is promised to the one is missing for the other.
-  const running = fetch(request([bad.name, door.name], BigInt(PIECES) * PIECE));
+  // What is promised to the one is missing for the other. Deposits count against the budget, used or not, so
+  // it has to cover the torrent twice.
+  const budget = 2n * BigInt(PIECES) * PIECE + BTT;
+  const running = fetch(request([bad.name, door.name], budget));
   await expect.poll(() => bad.requests, { timeout: 10_000 }).toBeGreaterThan(0);
   door.open();
   const end = await running;
@@ -354,13 +356,17 @@ test('a flood of offers fills no journal and opens no session after session', as
 
 test('a price that rises in the middle holds from the next piece on, and never above the limit', async () => {
   let served = 0;
+  let asked = 0;
   const bad = await cheat({
     name: 'raises its price',
     terms: { priceMiB: PRICE_MIB / 2n },
     serve(peer, piece, offset, length, self) {
-      good(peer, piece, offset, length);
-      if (++served === 12) sayOffer(peer, self.key, terms());
-      if (served === 24) sayOffer(peer, self.key, terms({ priceMiB: PRICE_MIB * 2n }));
+      // A block every few milliseconds, so that most pieces are asked for after the price has risen.
+      setTimeout(() => {
+        good(peer, piece, offset, length);
+        if (++served === 4) sayOffer(peer, self.key, terms());
+        if (served === 48) sayOffer(peer, self.key, terms({ priceMiB: PRICE_MIB * 2n }));
+      }, ++asked * 8);
     },
   });
   const { fetch } = await startFetching();
