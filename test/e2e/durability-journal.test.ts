@@ -5,14 +5,14 @@ import { MODES, prepare } from '../support/journal-kill.js';
 
 const POINTS = 16;
 
-test('no acknowledged batch is lost, wherever the process is killed', { timeout: 120_000 }, () => {
+test('no acknowledged batch is lost, wherever the process is killed', { timeout: 120_000 }, async () => {
   const seed = seedFromEnvironment();
   const draws = chance(seed);
-  const kills = prepare(seed, 60);
+  const kills = await prepare(seed, 60);
   try {
     for (let point = 0; point < POINTS; point++) {
       const step = 1 + draws.below(kills.steps);
-      expect(kills.tryAt(step, draws.pick(MODES)), `seed ${seed}, step ${step}`).toBeUndefined();
+      expect(await kills.tryAt(step, draws.pick(MODES)), `seed ${seed}, step ${step}`).toBeUndefined();
     }
     console.log(
       `seed ${seed}: ${POINTS} of ${kills.steps * MODES.length} points, ${kills.kills} kills, ${kills.acknowledged} batches acknowledged`,
@@ -24,14 +24,14 @@ test('no acknowledged batch is lost, wherever the process is killed', { timeout:
   }
 });
 
-test('a ledger that acknowledges before it commits is caught', { timeout: 120_000 }, () => {
+test('a ledger that acknowledges before it commits is caught', { timeout: 120_000 }, async () => {
   const seed = seedFromEnvironment();
   const draws = chance(seed);
-  const kills = prepare(seed, 30, 'early');
+  const kills = await prepare(seed, 30, 'early');
   try {
     let caught: string | undefined;
     for (let point = 0; point < 20 && !caught; point++) {
-      caught = kills.tryAt(1 + draws.below(kills.steps), 'before');
+      caught = await kills.tryAt(1 + draws.below(kills.steps), 'before');
     }
     console.log(`seed ${seed}: ${caught}`);
     expect(caught).toMatch(/acknowledged/);

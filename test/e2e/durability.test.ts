@@ -19,7 +19,7 @@ type Findings = Readonly<Record<Side, (line: string) => number>>;
 
 /** Sells and buys one torrent, watched; with `addon` instead of the one that is shipped. */
 async function watch(seed: number, addon?: string): Promise<Findings> {
-  const library = preloadLibrary('sync-watch');
+  const library = await preloadLibrary('sync-watch');
   const world = await makeWorld();
   const executor = inline();
   const log = (side: Side): string => join(world.folder, `${side}.sync`);
@@ -73,7 +73,7 @@ test('every voucher and acknowledgement that leaves is durable', { timeout: 120_
 
 test('an addon that skips the sync is caught', { timeout: 900_000 }, async () => {
   const seed = seedFromEnvironment();
-  const { payee, payer } = await watch(seed, skipSyncAddon());
+  const { payee, payer } = await watch(seed, await skipSyncAddon());
   tell('skipped', seed, { payee, payer });
   expect(payer('bad voucher')).toBeGreaterThan(10);
   expect(payee('bad ack')).toBeGreaterThan(10);

@@ -9,14 +9,14 @@ import { MODES, prepare } from '../support/journal-kill.js';
 const batches = Number(process.env['PIECEWORK_BATCHES'] ?? 100);
 const TELL_EVERY = 50;
 
-test('no acknowledged batch is lost at any kill point', () => {
+test('no acknowledged batch is lost at any kill point', async () => {
   const seed = seedFromEnvironment();
   const beginMs = performance.now();
-  const kills = prepare(seed, batches);
+  const kills = await prepare(seed, batches);
   console.log(`seed ${seed}: ${batches} batches, ${kills.steps} calls, ${kills.steps * MODES.length} points`);
   try {
     for (let step = 1; step <= kills.steps; step++) {
-      for (const mode of MODES) expect(kills.tryAt(step, mode), `seed ${seed}`).toBeUndefined();
+      for (const mode of MODES) expect(await kills.tryAt(step, mode), `seed ${seed}`).toBeUndefined();
       if (step % TELL_EVERY === 0) console.log(`step ${step}: ${kills.kills} kills`);
     }
     const seconds = ((performance.now() - beginMs) / 1000).toFixed(1);

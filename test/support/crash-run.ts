@@ -29,7 +29,7 @@ const ACKS_BETWEEN = 12;
 const JITTER_MS = 6;
 const STARTUP_MS = 1_400;
 const CHAIN_MS = 1_500;
-const SENDING_MS = 200;
+const SENDING_MS = 60;
 
 export async function crash(options: CrashOptions): Promise<CrashReport> {
   const world = await makeWorld();

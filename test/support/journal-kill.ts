@@ -4,7 +4,7 @@
  * left must be exactly the state after as many batches as were acknowledged, or after one more. The child is
  * then started again, killed once more while it recovers or soon after, and at last runs to its end.
  */
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -21,7 +21,7 @@ export interface JournalKills {
   /** Calls of an undisturbed run: the kill points are 1 to this, in each mode. */
   readonly steps: number;
   /** Kills at a point, again while recovering, and the end. @returns what was wrong, or undefined. */
-  tryAt(step: number, mode: Mode): string | undefined;
+  tryAt(step: number, mode: Mode): Promise<string | undefined>;
   /** Batches that were acknowledged before a kill, and kills that met a running child. */
   readonly acknowledged: number;
   readonly kills: number;
@@ -41,10 +41,14 @@ interface Batch {
   readonly blobs: Uint8Array;
 }
 
-export function prepare(seed: number, batchCount: number, order: 'late' | 'early' = 'late'): JournalKills {
+export async function prepare(
+  seed: number,
+  batchCount: number,
+  order: 'late' | 'early' = 'late',
+): Promise<JournalKills> {
   const draws = chance(seed);
   const root = mkdtempSync(join(tmpdir(), 'piecework-kill-'));
-  const library = preloadLibrary('kill-at');
+  const library = await preloadLibrary('kill-at');
   const batches = makeBatches(draws, batchCount);
   const hashes = hashesOf(batches, join(root, 'expected'));
   const file = join(root, 'batches.json');
@@ -54,8 +58,8 @@ export function prepare(seed: number, batchCount: number, order: 'late' | 'early
   let acknowledged = 0;
   let kills = 0;
 
-  /** Runs the child from `skip` on; returns how many batches it acknowledged in all, and whether it was killed. */
-  function run(skip: number, step: number, mode: Mode): { acked: number; killed: boolean } {
+  /** Runs the child from `skip` on and gives how many batches were acknowledged in all. */
+  async function run(skip: number, step: number, mode: Mode): Promise<number> {
     const env = {
       ...process.env,
       LD_PRELOAD: library,
@@ -65,14 +69,14 @@ export function prepare(seed: number, batchCount: number, order: 'late' | 'early
       PIECEWORK_KILL_COUNT: counts,
     };
     const args = [CHILD, ADDON, ledger, file, String(skip), order];
-    const { status, signal, stdout, stderr } = spawnSync(process.execPath, args, { env, encoding: 'utf8' });
+    const { status, signal, said, complaint } = await outcomeOf(args, env);
     if (status !== 0 && signal !== 'SIGKILL')
-      throw new Error(`the child ended with ${signal ?? status}: ${stderr}`);
-    const last = stdout.trim().split('\n').at(-1);
+      throw new Error(`the child ended with ${signal ?? status}: ${complaint}`);
+    const last = said.trim().split('\n').at(-1);
     const acked = last ? Number(last) : skip;
     acknowledged += acked - skip;
     if (signal === 'SIGKILL') kills++;
-    return { acked, killed: signal === 'SIGKILL' };
+    return acked;
   }
 
   /** How many batches the ledger holds, if that is `acked` or one more. */
@@ -92,7 +96,7 @@ export function prepare(seed: number, batchCount: number, order: 'late' | 'early
     }
   }
 
-  run(0, 0, 'before');
+  await run(0, 0, 'before');
   const steps = Number(readFileSync(counts, 'utf8'));
   acknowledged = 0;
   return {
@@ -103,12 +107,11 @@ export function prepare(seed: number, batchCount: number, order: 'late' | 'early
     get kills() {
       return kills;
     },
-    tryAt(step, mode) {
+    async tryAt(step, mode) {
       rmSync(ledger, { recursive: true, force: true });
       let held = 0;
       for (const at of [step, 1 + draws.below(12), 0]) {
-        const { acked } = run(held, at, mode);
-        const found = recovered(acked);
+        const found = recovered(await run(held, at, mode));
         if (typeof found === 'string') return `killed ${mode} step ${at}: ${found}`;
         held = found;
       }
@@ -116,6 +119,28 @@ export function prepare(seed: number, batchCount: number, order: 'late' | 'early
     },
     close: () => rmSync(root, { recursive: true, force: true }),
   };
+}
+
+interface ChildOutcome {
+  readonly status: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly said: string;
+  readonly complaint: string;
+}
+
+function outcomeOf(args: readonly string[], env: NodeJS.ProcessEnv): Promise<ChildOutcome> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    let [said, complaint] = ['', ''];
+    child.stdout.on('data', (chunk: Buffer) => {
+      said += chunk.toString('utf8');
+    });
+    child.stderr.on('data', (chunk: Buffer) => {
+      complaint += chunk.toString('utf8');
+    });
+    child.on('error', reject);
+    child.on('close', (status, signal) => resolve({ status, signal, said, complaint }));
+  });
 }
 
 /** A payee's and a payer's day, in small batches, with notes that fill segments. */

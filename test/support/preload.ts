@@ -2,7 +2,7 @@
  * Things that have to be compiled before a test can use them: libraries preloaded into a process, and the
  * addon that does not sync its journal. Each is built once and kept in build/ until its source changes.
  */
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,32 +12,32 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 const sources = join(root, 'test', 'support', 'preload');
 
 /** The library made of `<name>.c`. Needs `cc`, as building the addon does. */
-export function preloadLibrary(name: 'sync-watch' | 'kill-at'): string {
+export async function preloadLibrary(name: 'sync-watch' | 'kill-at'): Promise<string> {
   const source = join(sources, `${name}.c`);
   const library = join(root, 'build', 'preload', `${name}.so`);
-  once(library, digest([source]), () =>
+  await once(library, digest([source]), () =>
     run('cc', ['-O2', '-Wall', '-shared', '-fPIC', '-o', library, source, '-ldl', '-lpthread']),
   );
   return library;
 }
 
 /** The addon built with the feature `skip-sync`. The first build takes minutes. */
-export function skipSyncAddon(): string {
+export async function skipSyncAddon(): Promise<string> {
   const folder = join(root, 'build', 'skip-sync');
   const addon = join(folder, 'piecework.node');
   const inputs = ['Cargo.toml', 'Cargo.lock', 'native', 'scripts/build-addon.mjs'];
-  once(addon, digest(inputs.map((path) => join(root, path))), () =>
+  await once(addon, digest(inputs.map((path) => join(root, path))), () =>
     run(process.execPath, [join(root, 'scripts', 'build-addon.mjs'), '--skip-sync', folder]),
   );
   return addon;
 }
 
 /** Makes `output` unless it was made from the same inputs before. */
-function once(output: string, inputs: string, make: () => void): void {
+async function once(output: string, inputs: string, make: () => Promise<void>): Promise<void> {
   const stamp = `${output}.stamp`;
   if (existsSync(output) && existsSync(stamp) && readFileSync(stamp, 'utf8') === inputs) return;
   mkdirSync(join(output, '..'), { recursive: true });
-  make();
+  await make();
   writeFileSync(stamp, inputs);
 }
 
@@ -59,7 +59,20 @@ function digest(paths: readonly string[]): string {
 /** What building writes next to its sources. */
 const GENERATED = /native\/(index\.(js|d\.ts)|target)$/;
 
-function run(command: string, args: readonly string[]): void {
-  const { status, stdout, stderr, error } = spawnSync(command, args, { cwd: root, encoding: 'utf8' });
-  if (status !== 0) throw new Error(`${command} ${args[0]}: ${error?.message ?? `${stdout}${stderr}`}`);
+/** Without blocking this process: a test runner that hears nothing from it for a minute gives it up. */
+function run(command: string, args: readonly string[]): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on('data', (chunk: Buffer) => {
+        output = (output + chunk.toString('utf8')).slice(-8_000);
+      });
+    }
+    child.on('error', reject);
+    child.on('close', (status) => {
+      if (status === 0) resolve();
+      else reject(new Error(`${command} ${args[0]} ended with ${status}: ${output}`));
+    });
+  });
 }
