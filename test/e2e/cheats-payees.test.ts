@@ -356,17 +356,30 @@ test('a flood of offers fills no journal and opens no session after session', as
 
 test('a price that rises in the middle holds from the next piece on, and never above the limit', async () => {
   let served = 0;
-  let asked = 0;
+  let raised = false;
+  const held: Array<() => void> = [];
   const bad = await cheat({
     name: 'raises its price',
-    terms: { priceMiB: PRICE_MIB / 2n },
-    serve(peer, piece, offset, length, self) {
-      // A block every few milliseconds, so that most pieces are asked for after the price has risen.
-      setTimeout(() => {
+    async script(peer, self) {
+      sayOffer(peer, self.key, terms({ priceMiB: PRICE_MIB / 2n }));
+      await takeAccept(peer, 100n * BTT);
+      peer.send(UNCHOKE);
+      await peer.until(() => served > 0);
+      sayOffer(peer, self.key, terms());
+      await takeAccept(peer, 100n * BTT);
+      raised = true;
+      for (const serve of held.splice(0)) serve();
+      await peer.until(() => served > 48);
+      sayOffer(peer, self.key, terms({ priceMiB: PRICE_MIB * 2n }));
+    },
+    serve(peer, piece, offset, length) {
+      const serve = (): void => {
+        served++;
         good(peer, piece, offset, length);
-        if (++served === 4) sayOffer(peer, self.key, terms());
-        if (served === 48) sayOffer(peer, self.key, terms({ priceMiB: PRICE_MIB * 2n }));
-      }, ++asked * 8);
+      };
+      // The rest waits for the higher price, so that both have pieces.
+      if (served === 0 || raised) serve();
+      else held.push(serve);
     },
   });
   const { fetch } = await startFetching();
