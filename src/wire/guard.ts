@@ -57,8 +57,11 @@ const EXACT_BYTES: ReadonlyMap<number, number> = new Map([
   [0x11, 5],
 ]);
 const PIECE_HEADER_BYTES = 9;
-/** Bitfields, have-alls and have-nones one peer may send: each replaces the one before. */
-const BITFIELDS_MAX = 4;
+/**
+ * Bitfields, have-alls and have-nones one peer may send besides one for each piece: each replaces the one before.
+ * Some clients (aria2) send one instead of many haves, again and again while they download.
+ */
+const BITFIELDS_SPARE = 4;
 const HANDSHAKE_BYTES_MAX = 16 * 1024;
 const HANDSHAKE_BOUNDS = { depthMax: 8, tokensMax: 512 };
 const EXTENSION_NAMES_MAX = 64;
@@ -141,7 +144,7 @@ function faultOf(
   if (type === PIECE) return faultOfPiece(bytes);
   if (type === HAVE) return faultOfHave(bytes, pieceCount);
   if (type === BITFIELD || type === 0x0e || type === 0x0f) {
-    if (++state.bitfields > BITFIELDS_MAX) return { reason: 'flood', detail: 'too many bitfields' };
+    if (++state.bitfields > BITFIELDS_SPARE + (pieceCount ?? 0)) return { reason: 'flood', detail: 'too many bitfields' };
     return type === BITFIELD ? faultOfBitfield(bytes.length - 1, pieceCount) : undefined;
   }
   return type === EXTENDED ? faultOfExtended(bytes, state) : undefined;
