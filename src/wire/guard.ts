@@ -144,7 +144,8 @@ function faultOf(
   if (type === PIECE) return faultOfPiece(bytes);
   if (type === HAVE) return faultOfHave(bytes, pieceCount);
   if (type === BITFIELD || type === 0x0e || type === 0x0f) {
-    if (++state.bitfields > BITFIELDS_SPARE + (pieceCount ?? 0)) return { reason: 'flood', detail: 'too many bitfields' };
+    if (++state.bitfields > BITFIELDS_SPARE + (pieceCount ?? 0))
+      return { reason: 'flood', detail: 'too many bitfields' };
     return type === BITFIELD ? faultOfBitfield(bytes.length - 1, pieceCount) : undefined;
   }
   return type === EXTENDED ? faultOfExtended(bytes, state) : undefined;
