@@ -2,7 +2,7 @@
  * The signed structures of a session (wire.md 2): offer, accept, delegation and receipt, and their EIP-712
  * digests. Pure: signing and recovering is done natively on these digests.
  */
-import { getBytes, hexlify, TypedDataEncoder } from 'ethers';
+import { concat, getBytes, hexlify, keccak256, TypedDataEncoder } from 'ethers';
 import type { Address, Domain } from './channel.js';
 
 /** A payee's price and conditions for one torrent on one connection. */
@@ -63,7 +63,7 @@ export interface Receipt {
   readonly voucherKey: Address;
 }
 
-const OFFER = {
+const OFFER = TypedDataEncoder.from({
   Offer: [
     { name: 'payee', type: 'address' },
     { name: 'priceMiB', type: 'uint96' },
@@ -76,8 +76,8 @@ const OFFER = {
     { name: 'challengePeriod', type: 'uint32' },
     { name: 'delegate', type: 'address' },
   ],
-};
-const ACCEPT = {
+});
+const ACCEPT = TypedDataEncoder.from({
   Accept: [
     { name: 'offer', type: 'bytes32' },
     { name: 'nonce', type: 'bytes16' },
@@ -87,15 +87,15 @@ const ACCEPT = {
     { name: 'payeePeerId', type: 'bytes20' },
     { name: 'infohash', type: 'bytes20' },
   ],
-};
-const DELEGATION = {
+});
+const DELEGATION = TypedDataEncoder.from({
   Delegation: [
     { name: 'payee', type: 'address' },
     { name: 'delegate', type: 'address' },
     { name: 'expiry', type: 'uint64' },
   ],
-};
-const RECEIPT = {
+});
+const RECEIPT = TypedDataEncoder.from({
   Receipt: [
     { name: 'session', type: 'bytes16' },
     { name: 'infohash', type: 'bytes20' },
@@ -107,7 +107,7 @@ const RECEIPT = {
     { name: 'payee', type: 'address' },
     { name: 'voucherKey', type: 'address' },
   ],
-};
+});
 
 export function offerDigest(offer: Offer): Uint8Array {
   return digest(offer.domain, OFFER, {
@@ -157,14 +157,22 @@ export function sessionId(acceptDigestBytes: Uint8Array): Uint8Array {
   return acceptDigestBytes.slice(0, 16);
 }
 
-type Fields = Record<string, Array<{ name: string; type: string }>>;
+/** Domains do not change while an engine runs, and hashing one costs as much as hashing a message. */
+const separators = new WeakMap<Domain, string>();
 
-function digest(domain: Domain, types: Fields, value: Record<string, unknown>): Uint8Array {
-  const name = {
+function separatorOf(domain: Domain): string {
+  const known = separators.get(domain);
+  if (known !== undefined) return known;
+  const separator = TypedDataEncoder.hashDomain({
     name: 'Piecework',
     version: '1',
     chainId: domain.chainId,
     verifyingContract: hexlify(domain.hub),
-  };
-  return getBytes(TypedDataEncoder.hash(name, types, value));
+  });
+  separators.set(domain, separator);
+  return separator;
+}
+
+function digest(domain: Domain, encoder: TypedDataEncoder, value: Record<string, unknown>): Uint8Array {
+  return getBytes(keccak256(concat(['0x1901', separatorOf(domain), encoder.hash(value)])));
 }
