@@ -14,10 +14,14 @@ export interface Ground {
   readonly chain: ChainConfig;
   readonly rpcUrl: string;
   readonly domain: Domain;
+  /** The hub as the product reads it. */
+  readonly hub: Hub;
   readonly accounts: readonly Tools.Account[];
   /** One raw question to the node. */
   ask(method: string, ...params: unknown[]): Promise<unknown>;
   fund(to: Address, amount: bigint): Promise<void>;
+  /** Sends a transaction from the first account and waits until it is mined. */
+  transact(call: { readonly to: Address | undefined; readonly data: string }): Promise<void>;
   balance(of: Address): Promise<bigint>;
   /** Opens channels from the first account, a hundred a transaction. */
   open(channels: ReadonlyArray<ChannelKey & { readonly deposit: bigint }>): Promise<void>;
@@ -61,9 +65,11 @@ async function groundOf(dev: Tools.DevChain, config: ChainConfig): Promise<Groun
     chain: config,
     rpcUrl,
     domain: escrow.domain,
+    hub: escrow,
     accounts,
     ask,
     fund: (to, amount) => send(hexlify(to), '0x', amount),
+    transact: ({ to, data }) => send(hexlify(to!), data, 0n),
     balance: async (of) => BigInt((await ask('eth_getBalance', hexlify(of), 'latest')) as string),
     async open(channels) {
       for (const call of escrow.openMany(channels))
