@@ -115,7 +115,7 @@ function addRoutes(app: FastifyInstance, { operations, metrics }: ApiOptions): v
     operations.seed(request.body),
   );
   app.post<{ Body: Parameters<Operations['fetch']>[0] }>('/v1/fetches', large, (request, reply) =>
-    streamFetch(operations, request.body, request, reply),
+    streamFetch(operations, request.body, reply),
   );
 }
 
@@ -123,13 +123,12 @@ function addRoutes(app: FastifyInstance, { operations, metrics }: ApiOptions): v
 async function streamFetch(
   operations: Operations,
   wanted: Parameters<Operations['fetch']>[0],
-  request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<void> {
   reply.hijack();
   const out = reply.raw;
   const stop = new AbortController();
-  request.raw.once('close', () => stop.abort());
+  // Of the answer, not of the request: that one closes as soon as its body was read.
   out.once('close', () => stop.abort());
   out.writeHead(200, { 'content-type': 'application/x-ndjson' });
   const write = (value: unknown): void => {

@@ -111,7 +111,12 @@ export async function startBuying(options: BuyingOptions): Promise<Buying> {
     const missing = min(wanted, options.budget - spentBefore - deposited);
     const funded = options.mayOpen && missing > 0n ? await fund(offer, best, missing) : undefined;
     if (funded) return use(funded.channel, link, funded);
-    return best && (left(best) > 0n || best.authorized > 0n) ? use(best, link) : undefined;
+    if (best && (left(best) > 0n || best.authorized > 0n)) return use(best, link);
+    if (missing <= 0n || options.mayOpen) return undefined;
+    throw new PieceworkError(
+      'PASSWORD_REQUIRED',
+      'no open channel can pay this seller; opening one needs the wallet',
+    );
   }
 
   async function fund(

@@ -1,4 +1,6 @@
 /** Makes or reads a torrent of files on disk and gives it to the seller. */
+import { stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { PieceworkError } from '../errors.js';
 import type { Executor } from '../native/executor.js';
 import * as Creation from '../torrent/creation.js';
@@ -13,7 +15,7 @@ export async function seedTorrent(
   selling: Selling,
   hasher: Executor,
   port: number,
-  busy: { has(infohash: string): boolean; add(infohash: string): unknown },
+  busy: Pick<Set<string>, 'has' | 'add' | 'delete'>,
 ): Promise<SeedView> {
   const { metainfo, torrentBytes, storage } =
     request.torrent === undefined ? await fresh(request, hasher) : await existing(request, hasher);
@@ -22,7 +24,13 @@ export async function seedTorrent(
     throw new PieceworkError('BAD_ARGUMENT', 'this torrent is seeded or downloaded by this process already');
   }
   busy.add(metainfo.infohashHex);
-  await selling.serve(metainfo, storage, port);
+  try {
+    await selling.serve(metainfo, storage, port);
+  } catch (thrown) {
+    busy.delete(metainfo.infohashHex);
+    await storage.close();
+    throw thrown;
+  }
   return {
     infohash: metainfo.infohashHex,
     name: metainfo.name,
@@ -49,14 +57,31 @@ async function fresh(request: SeedRequest, hasher: Executor) {
   return { metainfo, torrentBytes, storage };
 }
 
+/** Where a torrent's files are: named one by one, or in a folder, or that folder is the torrent's own. */
+async function sourcesOf(metainfo: Metainfo.Metainfo, paths: readonly string[]): Promise<readonly string[]> {
+  const [folder] = paths;
+  if (folder === undefined) throw new PieceworkError('BAD_ARGUMENT', 'name the folder that holds the files');
+  const isFile = async (path: string): Promise<boolean> =>
+    stat(path).then(
+      (found) => found.isFile(),
+      () => false,
+    );
+  const count = metainfo.files.filter(({ pad }) => !pad).length;
+  const named = await Promise.all(paths.map(isFile));
+  if (paths.length === count && named.every(Boolean)) {
+    let next = 0;
+    return metainfo.files.map(({ pad }) => (pad ? '' : paths[next++]!));
+  }
+  const inside = Storages.sourcesIn(metainfo, folder);
+  const beside = Storages.sourcesIn(metainfo, dirname(folder));
+  const first = metainfo.files.findIndex(({ pad }) => !pad);
+  return !(await isFile(inside[first] ?? '')) && (await isFile(beside[first] ?? '')) ? beside : inside;
+}
+
 async function existing(request: SeedRequest, hasher: Executor) {
   const torrentBytes = new Uint8Array(Buffer.from(request.torrent!, 'base64'));
   const metainfo = Metainfo.parse(torrentBytes);
-  const [folder] = request.paths;
-  if (folder === undefined) throw new PieceworkError('BAD_ARGUMENT', 'name the folder that holds the files');
-  const sources =
-    metainfo.files.length === request.paths.length ? request.paths : Storages.sourcesIn(metainfo, folder);
-  const storage = await Storages.openSources(metainfo, sources);
+  const storage = await Storages.openSources(metainfo, await sourcesOf(metainfo, request.paths));
   await storage.check(hasher);
   if (!storage.complete()) {
     await storage.close();

@@ -182,10 +182,7 @@ export function createSettling(options: SettlingOptions): Settling {
         `the close is under way; the rest can be withdrawn in ${left} s`,
       );
     }
-    throw new PieceworkError(
-      'CHANNEL_CLOSED',
-      phase === 'none' ? 'the channel is not open yet' : 'the channel is closed',
-    );
+    throw closedOrNone(phase);
   }
 
   async function close(request: ChannelRequest): Promise<WithTransaction> {
@@ -298,6 +295,10 @@ export function createSettling(options: SettlingOptions): Settling {
       funded(await topUpNow(channel, amount, gasMax, onGas)),
     async topUp({ voucherKey, amount, gasMax }) {
       const [channel] = await refresh([await find(voucherKey)]);
+      // A close that is under way is taken back by it; one that is over is not.
+      const { timestamp } = await (await side.ready()).chain.head();
+      const phase = Lifecycle.phase(channel!, timestamp);
+      if (phase === 'closed' || phase === 'none') throw closedOrNone(phase);
       const [raised, confirmed] = await topUpNow(channel!, BigInt(amount), ceiling(gasMax));
       return view(raised, confirmed);
     },
@@ -306,6 +307,13 @@ export function createSettling(options: SettlingOptions): Settling {
     withdraw,
     refresh,
   };
+}
+
+function closedOrNone(phase: 'closed' | 'none'): PieceworkError {
+  return new PieceworkError(
+    'CHANNEL_CLOSED',
+    phase === 'none' ? 'the channel is not open yet' : 'the channel is closed',
+  );
 }
 
 function funded([channel, confirmed]: [ChannelRecord, Confirmed]): Funded {

@@ -131,7 +131,7 @@ export function wrongEnd(ran: Ran, code: ErrorCode, asJson: boolean): string[] {
   const { exit, advice } = ERRORS[code];
   const wrong: string[] = [];
   const expect = (holds: boolean, what: string): void => {
-    if (!holds) wrong.push(`${what}\n${ran.stdout}${ran.stderr}`);
+    if (!holds) wrong.push(`${what}\n${ran.stdout.slice(-600)}${ran.stderr.slice(-2_000)}`);
   };
   expect(ran.status === exit, `exit status ${ran.status ?? ran.signal} instead of ${exit}`);
   if (asJson) {
