@@ -6,7 +6,7 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Operations } from '../engine/operations.js';
 import { ERRORS, from, PieceworkError } from '../errors.js';
-import { httpBodyBytesMax } from '../limits.js';
+import { httpBodyBytesMax, torrentFilesMax } from '../limits.js';
 import type { Metrics } from './metrics.js';
 
 export interface ApiOptions {
@@ -29,13 +29,24 @@ const VOUCHER_KEY = {
   properties: { key: { type: 'string', pattern: '^0x[0-9a-fA-F]{40}$' } },
 };
 const AMOUNT = { type: 'string', pattern: '^\\d{1,39}$' };
+const TEXT = { type: 'string', minLength: 1, maxLength: 8_192 };
+/** Trackers, or peers, of one request. */
+const LIST_MAX = 1_000;
 const ADDRESS = { type: 'string', pattern: '^0x[0-9a-fA-F]{40}$' };
 /** A .torrent of the largest size in base64, and some room. */
 const TORRENT_BODY_BYTES_MAX = 16 * 1024 * 1024;
 
 /** Starts the interface. @throws PieceworkError LISTEN_FAILED. */
 export async function startApi(options: ApiOptions): Promise<Api> {
-  const app = Fastify({ bodyLimit: httpBodyBytesMax, forceCloseConnections: true, logger: false });
+  const app = Fastify({
+    bodyLimit: httpBodyBytesMax,
+    forceCloseConnections: true,
+    logger: false,
+    // What is not exactly what a schema says is refused: a number made into text may have lost digits before.
+    ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false } },
+    frameworkErrors: (thrown, _request, reply) => problem(reply as FastifyReply, thrown),
+  });
+  app.removeContentTypeParser('text/plain');
   app.setErrorHandler((thrown, _request, reply) => problem(reply, thrown));
   app.setNotFoundHandler((_request, reply) =>
     problem(reply, new PieceworkError('NOT_FOUND', 'no such route')),
@@ -110,11 +121,30 @@ function addRoutes(app: FastifyInstance, { operations, metrics }: ApiOptions): v
     body([], { to: ADDRESS, gasMax: AMOUNT }),
     (request) => operations.withdraw(request.body),
   );
+  const texts = (maxItems: number, minItems = 0) => ({ type: 'array', items: TEXT, minItems, maxItems });
+  const seed = {
+    paths: texts(torrentFilesMax, 1),
+    announce: texts(LIST_MAX),
+    pieceLength: { type: 'integer', minimum: 1 },
+    name: TEXT,
+    torrent: { type: 'string' },
+  };
+  const fetch = {
+    torrent: { type: 'string' },
+    magnet: TEXT,
+    folder: TEXT,
+    budget: AMOUNT,
+    priceMiBMax: AMOUNT,
+    gasMax: AMOUNT,
+    peers: texts(LIST_MAX),
+  };
   const large = { bodyLimit: TORRENT_BODY_BYTES_MAX };
-  app.post<{ Body: Parameters<Operations['seed']>[0] }>('/v1/seeds', large, (request) =>
+  const seedBody = { ...large, ...body(['paths', 'announce'], seed) };
+  app.post<{ Body: Parameters<Operations['seed']>[0] }>('/v1/seeds', seedBody, (request) =>
     operations.seed(request.body),
   );
-  app.post<{ Body: Parameters<Operations['fetch']>[0] }>('/v1/fetches', large, (request, reply) =>
+  const fetchBody = { ...large, ...body(['folder'], fetch) };
+  app.post<{ Body: Parameters<Operations['fetch']>[0] }>('/v1/fetches', fetchBody, (request, reply) =>
     streamFetch(operations, request.body, reply),
   );
 }
@@ -147,10 +177,11 @@ async function streamFetch(
 
 function problem(reply: FastifyReply, thrown: unknown): void {
   const validation = (thrown as { validation?: unknown }).validation !== undefined;
-  const tooLarge = (thrown as { statusCode?: number }).statusCode === 413;
-  const bad = (thrown as { statusCode?: number }).statusCode === 400 || validation || tooLarge;
-  const error = from(thrown, bad ? 'BAD_ARGUMENT' : 'INTERNAL');
-  const status = tooLarge ? 413 : error.httpStatus;
+  const { statusCode = 0 } = thrown as { statusCode?: number };
+  // Too large, or of another media type: refused before anybody looked at it.
+  const unread = statusCode === 413 || statusCode === 415;
+  const error = from(thrown, statusCode === 400 || validation || unread ? 'BAD_ARGUMENT' : 'INTERNAL');
+  const status = unread ? statusCode : error.httpStatus;
   const type = `urn:piecework:error:${error.code}`;
   void reply
     .code(status)
