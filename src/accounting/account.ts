@@ -5,7 +5,7 @@
  */
 import type { ChannelFacts } from '../channels/channel.js';
 import type { PayLink } from '../channels/link.js';
-import type { Offer } from '../channels/terms.js';
+import type { Offer, Receipt } from '../channels/terms.js';
 import type { Outcome } from '../native/records.js';
 import { toHex } from '../units.js';
 import type { Credit, CreditTerms } from './credit.js';
@@ -51,6 +51,8 @@ export interface PayeeSession {
   readonly authorizedBefore: bigint;
   /** What was granted to the channel before the session: what of it stays unpaid was lost on the way. */
   readonly grantedBefore: bigint;
+  /** The receipt that was signed last: the same is sent again while nothing changes. */
+  receipt: { readonly receipt: Receipt; readonly signature: Uint8Array } | undefined;
   resynced: boolean;
   /** Nothing more is granted: the connection is gone or has another session. */
   ended: boolean;

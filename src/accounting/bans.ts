@@ -2,6 +2,7 @@
  * Who misbehaved how much (wire.md 6): scores by address or voucher key that halve every minute, and
  * bans of an hour. Bounded: the oldest entry goes when the table is full.
  */
+import { networkOf } from '../channels/link.js';
 import type { RejectCode } from '../channels/message.js';
 import type { Clock } from '../clock.js';
 import { banDurationMs, banScore, banScoreHalfLifeMs, bansMax } from '../limits.js';
@@ -37,7 +38,8 @@ export interface Bans {
 export function createBans(clock: Clock): Bans {
   const entries = new Map<string, Entry>();
 
-  function touch(subject: string): Entry {
+  function touch(who: string): Entry {
+    const subject = networkOf(who);
     const known = entries.get(subject);
     if (known) return known;
     if (entries.size >= bansMax) {
@@ -68,7 +70,7 @@ export function createBans(clock: Clock): Bans {
     },
     ban,
     isBanned(subject) {
-      const entry = entries.get(subject);
+      const entry = entries.get(networkOf(subject));
       return entry !== undefined && entry.bannedUntilMs > clock.monotonicMs();
     },
     get bannedCount() {

@@ -294,6 +294,7 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
       vouchers: 0,
       authorizedBefore: account.authorized,
       grantedBefore: account.granted,
+      receipt: undefined,
       resynced: false,
       ended: false,
       stalled: false,
@@ -377,23 +378,23 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
   }
 
   function sendReceipt(session: PayeeSession): void {
-    const { account } = session;
-    const receipt = {
-      session: session.id,
-      infohash: session.link.infohash,
-      offerDigest: session.offerDigest,
-      bytes: session.grantedBytes,
-      amount: account.authorized - session.authorizedBefore,
-      head: account.authorized,
-      time: ports.clock.unixSeconds(),
-      payee: ports.payee,
-      voucherKey: account.voucherKey,
-    };
-    session.link.send({
-      type: 'receipt',
-      receipt,
-      signature: ports.sign(receiptDigest(ports.domain, receipt)),
-    });
+    const { account, link } = session;
+    const last = session.receipt?.receipt;
+    if (last?.head !== account.authorized || last.bytes !== session.grantedBytes) {
+      const receipt = {
+        session: session.id,
+        infohash: link.infohash,
+        offerDigest: session.offerDigest,
+        bytes: session.grantedBytes,
+        amount: account.authorized - session.authorizedBefore,
+        head: account.authorized,
+        time: ports.clock.unixSeconds(),
+        payee: ports.payee,
+        voucherKey: account.voucherKey,
+      };
+      session.receipt = { receipt, signature: ports.sign(receiptDigest(ports.domain, receipt)) };
+    }
+    link.send({ type: 'receipt', ...session.receipt! });
   }
 
   function takeToken(desk: Desk): boolean {

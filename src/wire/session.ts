@@ -6,7 +6,8 @@
  * connections and runs only while there are any.
  */
 import { createHash } from 'node:crypto';
-import { connect, createServer, isIPv6, type Socket } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
+import { networkOf } from '../channels/link.js';
 import type { Clock } from '../clock.js';
 import { from, PieceworkError } from '../errors.js';
 import {
@@ -118,7 +119,7 @@ export function open(options: SessionOptions): Session {
 
   /** Names the cap that one more connection of this address would break, if any. */
   const capReached = (address: string): string | undefined => {
-    if ((perAddress.get(addressKey(address)) ?? 0) >= maxima.peersPerAddress)
+    if ((perAddress.get(networkOf(address)) ?? 0) >= maxima.peersPerAddress)
       return 'connections of one address';
     return connections.size >= maxima.peers ? 'connections' : undefined;
   };
@@ -157,7 +158,7 @@ export function open(options: SessionOptions): Session {
     onClose(connection, reason, detail) {
       const { address, port } = connection.remote;
       connections.delete(connection);
-      uncount(perAddress, addressKey(address));
+      uncount(perAddress, networkOf(address));
       if (connections.size === 0) {
         stopSweep?.();
         stopSweep = undefined;
@@ -172,7 +173,7 @@ export function open(options: SessionOptions): Session {
   const take = (socket: Socket, remote: Remote): Connection => {
     const connection = Connections.open(socket, remote, host);
     connections.set(connection, { sentBytes: 0, sentMs: connection.openedMs });
-    perAddress.set(addressKey(remote.address), (perAddress.get(addressKey(remote.address)) ?? 0) + 1);
+    perAddress.set(networkOf(remote.address), (perAddress.get(networkOf(remote.address)) ?? 0) + 1);
     stopSweep ??= clock.every(SWEEP_PERIOD_MS, sweep);
     return connection;
   };
@@ -259,17 +260,6 @@ export function open(options: SessionOptions): Session {
 /** What an encrypted handshake names a torrent by. */
 function requestHash(infohash: string): string {
   return createHash('sha1').update('req2').update(Buffer.from(infohash, 'hex')).digest('hex');
-}
-
-/** One subscriber has many IPv6 addresses, so they count by their /64. */
-function addressKey(address: string): string {
-  const plain = address.startsWith('::ffff:') ? address.slice(7) : address;
-  if (!isIPv6(plain)) return plain;
-  const [head = '', tail] = plain.split('::');
-  const groups = head === '' ? [] : head.split(':');
-  const rest = tail === undefined || tail === '' ? 0 : tail.split(':').length;
-  while (tail !== undefined && groups.length < 8 - rest) groups.push('0');
-  return groups.slice(0, 4).join(':');
 }
 
 function uncount(counts: Map<string, number>, key: string): void {
