@@ -34,6 +34,9 @@ interface Session {
   outstanding: Map<number, number>;
 }
 
+/** What a torrent forfeited in a channel: named by both. */
+type Forfeits = Map<string, bigint>;
+
 interface Budget {
   limit: bigint | undefined;
   spent: bigint;
@@ -81,6 +84,7 @@ export class LedgerModel {
   readonly sessions: Session[] = [];
   readonly budgets = new Map<string, Budget>();
   readonly notes = new Map<string, string>();
+  readonly #forfeits: Forfeits = new Map();
   readonly #options: ModelOptions;
   readonly #pairs = new Map<string, number>();
   #pending = new Map<number, bigint>();
@@ -137,7 +141,31 @@ export class LedgerModel {
       (s) => s.infohash === infohash && this.channels[s.channel]?.role === 'payer',
     );
     const reserved = sessions.reduce((sum, session) => sum + this.#reservedOf(session), 0n);
-    return (this.budgets.get(infohash)?.spent ?? 0n) + reserved;
+    return (this.budgets.get(infohash)?.spent ?? 0n) + reserved + this.forfeitedOf(infohash);
+  }
+
+  /** What was signed ahead for pieces of a torrent that were then given up. */
+  forfeitedOf(infohash: string): bigint {
+    const forfeits = [...this.#forfeits].filter(([name]) => name.endsWith(` ${infohash}`));
+    return forfeits.reduce((sum, [, amount]) => sum + amount, 0n);
+  }
+
+  /** What the limit of a torrent has reserved: outstanding pieces, and what was forfeited. */
+  reservedOf(infohash: string): bigint {
+    return this.#used(infohash) - (this.budgets.get(infohash)?.spent ?? 0n);
+  }
+
+  /** What a channel's overhang is above all that was forfeited in it: 0 unless a head was adopted. */
+  unexplained(index: number): bigint {
+    const forfeits = [...this.#forfeits].filter(([name]) => name.startsWith(`${index} `));
+    return forfeits.reduce((rest, [, amount]) => rest - amount, this.#overhang(index));
+  }
+
+  /** Signed, or about to be, and neither due nor reserved. */
+  #overhang(index: number): bigint {
+    if (this.channels[index]?.role !== 'payer') return 0n;
+    const signed = most(this.channels[index]?.authorized ?? 0n, this.#pending.get(index) ?? 0n);
+    return most(0n, signed - this.due(index) - this.reserved(index));
   }
 
   #run(command: Command): Expected {
@@ -232,7 +260,11 @@ export class LedgerModel {
       case 'abandon': {
         const { session } = this.#session(command.session);
         refuse(!session.outstanding.has(command.piece), 'unknown_piece');
+        const before = this.#overhang(session.channel);
         session.outstanding.delete(command.piece);
+        const name = `${session.channel} ${session.infohash}`;
+        const lost = this.#overhang(session.channel) - before;
+        this.#forfeits.set(name, (this.#forfeits.get(name) ?? 0n) + lost);
         return;
       }
       case 'pay':
@@ -318,10 +350,14 @@ export class LedgerModel {
     const ahead = session.bytes + this.#ahead(session);
     const cost = priceOf(session.price, ahead + BigInt(bytes)) - priceOf(session.price, ahead);
     const limit = this.budgets.get(session.infohash)?.limit;
-    refuse(limit === undefined || this.#used(session.infohash) + cost > limit, 'exceeds_budget');
+    const name = `${session.channel} ${session.infohash}`;
+    const forfeited = this.#forfeits.get(name) ?? 0n;
+    const recovered = least(forfeited, cost, this.#overhang(session.channel));
+    refuse(limit === undefined || this.#used(session.infohash) + cost - recovered > limit, 'exceeds_budget');
     const owed = this.due(session.channel) + this.reserved(session.channel) + cost;
     refuse(owed > channel.deposit, 'exceeds_deposit');
     session.outstanding.set(piece, bytes);
+    this.#forfeits.set(name, forfeited - recovered);
   }
 
   #pay(index: number, piece: number, bytes: number, advance: bigint): void {

@@ -162,6 +162,8 @@ test(`agrees with the model on ${commandCount} commands, seed ${seed}`, async ()
   const seen = new Map<Status, number>();
   let restarts = 0;
   let signatures = 0;
+  let forfeits = 0;
+  let adopted = new Set<number>();
 
   for (let done = 0; done < commandCount; ) {
     // Commands of a batch are drawn against the state before it, so some collide inside it.
@@ -169,6 +171,9 @@ test(`agrees with the model on ${commandCount} commands, seed ${seed}`, async ()
     const outcomes = await ledger.commit(commands);
     const expected = model.commit(commands);
     done += commands.length;
+    for (const [at, { status, channel }] of outcomes.entries()) {
+      if (commands[at]?.kind === 'adopt' && status === 'ok') adopted.add(channel ?? -1);
+    }
     for (const [at, outcome] of outcomes.entries()) {
       const want = expected[at];
       const told = `seed ${seed}, command ${done - commands.length + at}: ${commands[at]?.kind}`;
@@ -180,6 +185,7 @@ test(`agrees with the model on ${commandCount} commands, seed ${seed}`, async ()
       const [due, reserved, unpaid] = [model.due(channel), model.reserved(channel), model.unpaid(channel)];
       const amounts = { authorized, granted, writtenOff, deposit, due, reserved, unpaid };
       expect(outcome, told).toMatchObject(amounts);
+      if (!adopted.has(channel)) expect(model.unexplained(channel) <= 0n, told).toBe(true);
       if (outcome.row) {
         signatures += 1;
         expect(hex(outcome.row), told).toBe(
@@ -187,7 +193,13 @@ test(`agrees with the model on ${commandCount} commands, seed ${seed}`, async ()
         );
       }
     }
-    if (below(400) === 0) {
+    if (below(10) === 0) {
+      for (const { infohash, reserved } of await ledger.budgets(0, 100)) {
+        expect(reserved, `seed ${seed}, command ${done}`).toBe(model.reservedOf(hex(infohash)));
+        forfeits += model.forfeitedOf(hex(infohash)) > 0n ? 1 : 0;
+      }
+    }
+    if (below(100) === 0) {
       const before = hex(await ledger.stateHash());
       await ledger.close();
       ledger = await Ledger.open(executor, options);
@@ -199,6 +211,7 @@ test(`agrees with the model on ${commandCount} commands, seed ${seed}`, async ()
       rmSync(folder, { recursive: true });
       ledger = await Ledger.open(executor, options);
       model = new LedgerModel({ owns, isSigned });
+      adopted = new Set();
       make = makeCommands(below, model);
     }
   }
@@ -242,4 +255,5 @@ test(`agrees with the model on ${commandCount} commands, seed ${seed}`, async ()
   expect(seen.get('ok')).toBeGreaterThan(commandCount / 10);
   expect(restarts).toBeGreaterThan(2);
   expect(signatures).toBeGreaterThan(50);
+  expect(forfeits).toBeGreaterThan(0);
 });

@@ -61,10 +61,12 @@ pub enum Event<'a> {
         session: u32,
         piece: u32,
         bytes: u32,
+        recovered: Amount,
     },
     Abandoned {
         session: u32,
         piece: u32,
+        forfeited: Amount,
     },
     Paid {
         session: u32,
@@ -125,11 +127,13 @@ impl<'a> Event<'a> {
             Event::BudgetSet { infohash, limit } => {
                 put(&[7]); put(&infohash); put(&limit.to_le_bytes());
             }
-            Event::Purchased { session, piece, bytes } => {
+            Event::Purchased { session, piece, bytes, recovered } => {
                 put(&[8]); put(&session.to_le_bytes()); put(&piece.to_le_bytes()); put(&bytes.to_le_bytes());
+                put(&recovered.to_le_bytes());
             }
-            Event::Abandoned { session, piece } => {
+            Event::Abandoned { session, piece, forfeited } => {
                 put(&[9]); put(&session.to_le_bytes()); put(&piece.to_le_bytes());
+                put(&forfeited.to_le_bytes());
             }
             Event::Paid { session, piece, bytes } => {
                 put(&[10]); put(&session.to_le_bytes()); put(&piece.to_le_bytes()); put(&bytes.to_le_bytes());
@@ -193,10 +197,12 @@ impl<'a> Event<'a> {
                 session: int(input)?,
                 piece: int(input)?,
                 bytes: int(input)?,
+                recovered: amount(input)?,
             },
             9 => Event::Abandoned {
                 session: int(input)?,
                 piece: int(input)?,
+                forfeited: amount(input)?,
             },
             10 => Event::Paid {
                 session: int(input)?,

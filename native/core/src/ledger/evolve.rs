@@ -91,6 +91,7 @@ pub fn evolve(state: &mut State, event: &Event<'_>) -> Result<(), Misfit> {
             session,
             piece,
             bytes,
+            recovered,
         } => {
             let (found, _) = parts(state, session, Role::Payer)?;
             let key = (found.torrent, piece);
@@ -103,13 +104,19 @@ pub fn evolve(state: &mut State, event: &Event<'_>) -> Result<(), Misfit> {
             }
             reserve(state, session, |outstanding| {
                 outstanding.checked_add(u64::from(bytes))
-            })
+            })?;
+            forfeit(state, session, |sum| sum.checked_sub(recovered.get()))
         }
-        Event::Abandoned { session, piece } => {
+        Event::Abandoned {
+            session,
+            piece,
+            forfeited,
+        } => {
             let bytes = take_outstanding(state, session, piece)?;
             reserve(state, session, |outstanding| {
                 outstanding.checked_sub(u64::from(bytes))
-            })
+            })?;
+            forfeit(state, session, |sum| sum.checked_add(forfeited.get()))
         }
         Event::Paid {
             session,
@@ -241,6 +248,28 @@ fn reserve(
     let torrent = found.torrent as usize;
     let torrent = &mut state.torrents[torrent];
     torrent.reserved = shift(torrent.reserved, before, after)?;
+    Ok(())
+}
+
+/// Changes what the torrent of a session forfeited in its channel, which its budget has reserved.
+fn forfeit(
+    state: &mut State,
+    session: u32,
+    change: impl Fn(u128) -> Option<u128>,
+) -> Result<(), Misfit> {
+    let (found, _) = parts(state, session, Role::Payer)?;
+    let key = (found.channel, found.torrent);
+    let before = state.forfeited(key);
+    let after = change(before).ok_or(Misfit)?;
+    if after == before {
+        return Ok(());
+    }
+    let torrent = &mut state.torrents[key.1 as usize];
+    torrent.reserved = shift(torrent.reserved, before, after)?;
+    match amount::checked(after)? {
+        Amount::ZERO => state.forfeited.remove(&key),
+        sum => state.forfeited.insert(key, sum),
+    };
     Ok(())
 }
 

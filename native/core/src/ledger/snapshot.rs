@@ -43,6 +43,11 @@ pub fn write(state: &State, out: &mut impl Write) -> io::Result<()> {
     for ((torrent, piece), o) in &state.outstanding {
         ints(out, &[*torrent, *piece, o.session, o.bytes])?;
     }
+    count(out, state.forfeited.len())?;
+    for ((channel, torrent), amount) in &state.forfeited {
+        ints(out, &[*channel, *torrent])?;
+        amounts(out, &[*amount])?;
+    }
     count(out, state.notes.len())?;
     for ((space, key), value) in &state.notes {
         out.write_all(&space.to_le_bytes())?;
@@ -87,6 +92,13 @@ pub fn read(input: &mut impl Read) -> io::Result<State> {
         state
             .outstanding
             .insert(key, Outstanding { session, bytes });
+    }
+    for _ in 0..int(input)? {
+        let (channel, torrent) = (int(input)?, int(input)?);
+        ensure((channel as usize) < state.channels.len())?;
+        ensure((torrent as usize) < state.torrents.len())?;
+        let sum = amount(input)?;
+        state.forfeited.insert((channel, torrent), sum);
     }
     for _ in 0..int(input)? {
         let key = (u16::from_le_bytes(array(input)?), array(input)?);

@@ -2,7 +2,7 @@
 //!
 //! Only `evolve` and the snapshot reader change it. Invariants: an index, once given, names the same
 //! thing for ever; `due` and `reserved` of a channel are the sums over its sessions; the reserved
-//! amount of a torrent is the sum over its sessions; every outstanding piece belongs to a session of
+//! amount of a torrent is the sum over its sessions and what it forfeited; every outstanding piece belongs to a session of
 //! its torrent. A million channels must fit in 200 MB, hence the packed amounts, the interned payees
 //! and the tables that hold indexes only.
 
@@ -73,6 +73,14 @@ impl Channel {
         self.of(Role::Payer, self.second)
     }
 
+    /// What is signed and neither due nor reserved, if `promised` will be signed too: what the payee
+    /// may keep for nothing. 0 for a payee.
+    #[must_use]
+    pub fn overhang(&self, promised: u128) -> u128 {
+        let signed = self.of(Role::Payer, self.row.amount()).max(promised);
+        signed.saturating_sub(self.due() + self.reserved())
+    }
+
     /// Granted, not written off and not authorized; 0 where that is negative.
     #[must_use]
     pub fn unpaid(&self) -> u128 {
@@ -130,6 +138,8 @@ pub struct State {
     pub(crate) sessions: Vec<Session>,
     pub(crate) torrents: Vec<Torrent>,
     pub(crate) outstanding: BTreeMap<(u32, u32), Outstanding>,
+    /// By channel and torrent, what was signed ahead for pieces that were then given up. Absent where zero.
+    pub(crate) forfeited: BTreeMap<(u32, u32), Amount>,
     pub(crate) notes: BTreeMap<(u16, [u8; 32]), Box<[u8]>>,
     key_indexes: HashSet<u64>,
     channel_by_pair: HashTable<u32>,
@@ -150,6 +160,14 @@ impl State {
     #[must_use]
     pub fn session(&self, index: u32) -> Option<&Session> {
         self.sessions.get(index as usize)
+    }
+
+    /// What a torrent forfeited in a channel.
+    #[must_use]
+    pub fn forfeited(&self, channel_and_torrent: (u32, u32)) -> u128 {
+        self.forfeited
+            .get(&channel_and_torrent)
+            .map_or(0, |amount| amount.get())
     }
 
     /// The payee address of a channel.

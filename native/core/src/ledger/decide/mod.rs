@@ -120,12 +120,8 @@ pub fn decide<'a>(
             session,
             piece,
             bytes,
-        } => payer::purchase(state, around, session, piece, bytes),
-        Command::Abandon { session, piece } => {
-            let found = find(state, session)?;
-            payer::outstanding(state, session, found, piece)?;
-            Ok(Event::Abandoned { session, piece }.into())
-        }
+        } => payer::purchase(state, around, pending, session, piece, bytes),
+        Command::Abandon { session, piece } => payer::abandon(state, pending, session, piece),
         Command::Pay {
             session,
             piece,

@@ -1,6 +1,6 @@
 //! The decisions of a payer: what to ask for, what to pay, and what to promise.
 
-use super::{Decision, Pending, Surroundings, open_session, owns, refuse, with_role};
+use super::{Decision, Pending, Surroundings, find, open_session, owns, refuse, with_role};
 use crate::amount::{self, Amount};
 use crate::ledger::command::Role;
 use crate::ledger::event::Event;
@@ -25,6 +25,7 @@ pub fn outstanding(
 pub fn purchase<'a>(
     state: &State,
     around: &Surroundings<'_>,
+    pending: &Pending,
     session: u32,
     piece: u32,
     bytes: u32,
@@ -40,8 +41,13 @@ pub fn purchase<'a>(
     let to = from.checked_add(u64::from(bytes)).ok_or(Status::Overflow)?;
     let cost = amount::step(found.price_mib, from, to)?;
     let torrent = &state.torrents[found.torrent as usize];
+    // What was signed ahead and forfeited buys again, in the same channel, without costing more.
+    let signed_already = channel.overhang(promised(pending, found.channel)).min(cost);
+    let recovered = state
+        .forfeited((found.channel, found.torrent))
+        .min(signed_already);
     // Three uint96 fit in 128 bits, and a sum beyond uint96 is beyond every limit.
-    let used = torrent.spent.get() + torrent.reserved.get() + cost;
+    let used = torrent.spent.get() + torrent.reserved.get() + cost - recovered;
     let limit = torrent.limit.ok_or(Status::ExceedsBudget)?;
     refuse(used > limit.get(), Status::ExceedsBudget)?;
     let owed = channel.due() + channel.reserved() + cost;
@@ -50,8 +56,38 @@ pub fn purchase<'a>(
         session,
         piece,
         bytes,
+        recovered: amount::checked(recovered)?,
     }
     .into())
+}
+
+/// Decides an `abandon`: what was signed ahead for the piece stays counted against the budget.
+pub fn abandon<'a>(
+    state: &State,
+    pending: &Pending,
+    session: u32,
+    piece: u32,
+) -> Result<Decision<'a>, Status> {
+    let found = find(state, session)?;
+    let bytes = outstanding(state, session, found, piece)?;
+    let channel = &state.channels[found.channel as usize];
+    let ahead = found.bytes.checked_add(found.outstanding_bytes);
+    let to = ahead.ok_or(Status::Overflow)?;
+    let cost = amount::step(found.price_mib, to - u64::from(bytes), to)?;
+    let signed = channel.authorized().max(promised(pending, found.channel));
+    let needed = channel.due() + channel.reserved() - cost;
+    let forfeited = signed.saturating_sub(needed).min(cost);
+    Ok(Event::Abandoned {
+        session,
+        piece,
+        forfeited: amount::checked(forfeited)?,
+    }
+    .into())
+}
+
+/// What the batch so far will authorize in a channel.
+fn promised(pending: &Pending, channel: u32) -> u128 {
+    pending.get(&channel).map_or(0, |amount| amount.get())
 }
 
 /// The checks that `pay` and `sign` share, and the amount to authorize if that rises.
@@ -72,8 +108,7 @@ pub fn authorize(
     let due = amount::add(channel.due(), cost)?;
     let reserved = found.reserved()?.saturating_sub(cost);
     let ahead = advance.get().min(found.prepay.get()).min(reserved);
-    let promised = pending.get(&found.channel).map_or(0, |amount| amount.get());
-    let authorized = channel.authorized().max(promised);
+    let authorized = channel.authorized().max(promised(pending, found.channel));
     let amount = amount::add(due, ahead)?.max(authorized);
     refuse(amount > channel.deposit.get(), Status::ExceedsDeposit)?;
     let torrent = &state.torrents[found.torrent as usize];
@@ -101,8 +136,8 @@ pub fn adopt<'a>(
 ) -> Result<Decision<'a>, Status> {
     let channel = state.channel(index).ok_or(Status::UnknownChannel)?;
     refuse(channel.role != Role::Payer, Status::WrongRole)?;
-    let promised = pending.get(&index).map_or(0, |amount| amount.get());
-    let (amount, authorized) = (row.amount().get(), channel.authorized().max(promised));
+    let authorized = channel.authorized().max(promised(pending, index));
+    let amount = row.amount().get();
     refuse(amount <= authorized, Status::NotIncreasing)?;
     refuse(amount > channel.deposit.get(), Status::ExceedsDeposit)?;
     let payee = state.payee(channel);
