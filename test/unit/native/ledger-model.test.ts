@@ -254,6 +254,6 @@ test(`agrees with the model on ${commandCount} commands, seed ${seed}`, async ()
   for (const status of wanted) expect(seen.get(status) ?? 0, `${status}, seed ${seed}`).toBeGreaterThan(0);
   expect(seen.get('ok')).toBeGreaterThan(commandCount / 10);
   expect(restarts).toBeGreaterThan(2);
-  expect(signatures).toBeGreaterThan(50);
+  expect(signatures).toBeGreaterThan(10);
   expect(forfeits).toBeGreaterThan(0);
 });
