@@ -78,6 +78,12 @@ export const rpcRetriesMax = 3;
 export const settleRowsMax = 1_000;
 export const chainPollMs = 1_000;
 export const transactionWaitMs = 120_000;
+/** How long a signed transaction may wait unmined before it is signed again at a higher price. */
+export const transactionStuckMs = 30_000;
+/** How much dearer, in thousandths. */
+export const gasRaisePermille = 125;
+/** Signings of one transaction, so that the record of a full batch fits a note; the last is 1,500 times as dear as the first. */
+export const variantsMax = 64;
 
 // Daemon.
 export const httpBodyBytesMax = 64 * KIB;

@@ -115,11 +115,11 @@ function readyChain(
   };
 }
 
-/** Signed transactions as notes of the ledger, keyed by their hash. */
+/** Signed transactions as notes of the ledger, keyed by the hash of their first variant. */
 function transactionStore(ledger: Ledger): TransactionStore {
   return {
-    put: (record) => ledger.putNote(TRANSACTION_SPACE, fromHex(record.hash), record),
-    remove: (hash) => ledger.removeNote(TRANSACTION_SPACE, fromHex(hash)),
+    put: (record) => ledger.putNote(TRANSACTION_SPACE, fromHex(record.id), record),
+    remove: (id) => ledger.removeNote(TRANSACTION_SPACE, fromHex(id)),
     list: () => ledger.notes<StoredTransaction>(TRANSACTION_SPACE),
   };
 }

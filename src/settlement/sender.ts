@@ -1,30 +1,35 @@
 /**
  * Sends transactions of one account: the only owner of its nonces in this process. A signed transaction is
  * stored durably before it is broadcast and stays stored until its end is known and has been told, so that
- * a crash at any point leaves either nothing or bytes to broadcast again. Invariants: one sender per chain
- * and account; at most one transaction per intent may still land; nothing is signed above the gas ceiling
- * or beyond the balance. How a transaction's end is recognised is `follow`'s.
+ * a crash at any point leaves either nothing or bytes to broadcast again. One that is stuck is signed again
+ * with the same nonce and a higher price, and stored with all that was signed before (settlement.md 1).
+ * Invariants: one sender per chain and account; at most one transaction per intent may still land; nothing is
+ * signed above the gas ceiling or beyond the balance. How a transaction's end is recognised is `follow`'s.
  */
 import { formatAddress } from '../channels/channel.js';
 import { from as fromThrown, PieceworkError } from '../errors.js';
 import * as limits from '../limits.js';
 import { formatAmount } from '../units.js';
 import type { Account } from './account.js';
-import type { Chain, Explain } from './chain.js';
+import type { Explain } from './chain.js';
 import * as Follow from './follow.js';
 import type { Call, Quote, StoredTransaction, TransactionStore } from './transaction.js';
-import * as Transaction from './transaction.js';
+import * as Transactions from './transaction.js';
 
 export interface SenderOptions {
   /** How long a transaction may stay unmined before TX_TIMEOUT. */
   readonly waitMs?: number;
   readonly pollMs?: number;
+  /** How long a variant may wait before a dearer one with its nonce is signed. */
+  readonly stuckMs?: number;
+  /** How much dearer each variant is than the last, in thousandths; nodes refuse less than 100. */
+  readonly raisePermille?: number;
   /** Names the contract's own errors. */
   readonly explain?: Explain;
 }
 
 export interface SendOptions {
-  /** The most, in base units, that the gas may cost. */
+  /** The most, in base units, that the gas may cost: of the first signing and of every dearer one. */
   readonly gasCeiling?: bigint;
   readonly progress?: (progress: Progress) => void;
   /**
@@ -37,6 +42,8 @@ export interface SendOptions {
 export type Progress =
   | { readonly step: 'signed'; readonly hash: string; readonly quote: Quote }
   | { readonly step: 'resumed'; readonly hash: string }
+  /** Signed again with the same nonce at a higher price; `hash` is the new variant's. */
+  | { readonly step: 'replaced'; readonly hash: string; readonly gasPrice: bigint }
   | Follow.Progress;
 
 /** The end of a transaction found in the store. */
@@ -54,7 +61,7 @@ const owned = new Set<string>();
  * @throws PieceworkError INTERNAL when this process has one already for that chain and account.
  */
 export async function open(
-  chain: Chain,
+  chain: Follow.SendingChain,
   account: Account,
   store: TransactionStore,
   options: SenderOptions = {},
@@ -73,7 +80,7 @@ export async function open(
 }
 
 export class Sender {
-  readonly chain: Chain;
+  readonly chain: Follow.SendingChain;
   readonly account: Account;
   readonly #store: TransactionStore;
   readonly #options: SenderOptions;
@@ -85,7 +92,7 @@ export class Sender {
 
   /** Use `open`. */
   constructor(
-    chain: Chain,
+    chain: Follow.SendingChain,
     account: Account,
     store: TransactionStore,
     options: SenderOptions,
@@ -97,10 +104,10 @@ export class Sender {
     this.#store = store;
     this.#options = options;
     this.#release = release;
-    for (const record of records) this.#pending.set(record.hash, record);
+    for (const record of records) this.#pending.set(record.id, record);
   }
 
-  /** Transactions whose end is not known yet, lowest nonce first. */
+  /** Transactions in flight: signed, and their end not known yet. Lowest nonce first. */
   get pending(): readonly StoredTransaction[] {
     return [...this.#pending.values()].sort((a, b) => a.nonce - b.nonce);
   }
@@ -116,8 +123,8 @@ export class Sender {
 
   /**
    * Brings a call onto the chain and resolves with its receipt once that is confirmed. A stored transaction
-   * with the same intent is followed instead of signing another; a send of the same intent that is under
-   * way is joined, and then only the first one's options count.
+   * with the same intent is followed instead of signing another, up to the gas ceiling of this call; a send
+   * of the same intent that is under way is joined, and then only the first one's options count.
    * @throws PieceworkError GAS_CEILING, INSUFFICIENT_FUNDS, CHAIN_REJECTED before anything is signed or when
    * the node refuses the bytes; TX_FAILED when it was mined in vain or another took its nonce; TX_TIMEOUT,
    * CHAIN_UNREACHABLE, INTERRUPTED while it stays stored; QUEUE_FULL; what the store throws.
@@ -125,8 +132,9 @@ export class Sender {
   send(call: Call, options: SendOptions = {}): Promise<Follow.Confirmed> {
     return this.#once(call.intent, async () => {
       const stored = this.pending.find((record) => record.intent === call.intent);
-      if (stored) options.progress?.({ step: 'resumed', hash: stored.hash });
+      if (stored) options.progress?.({ step: 'resumed', hash: Transactions.newest(stored).hash });
       const record = stored ?? (await this.#exclusively(() => this.#sign(call, options)));
+      this.#pushBelow(record.nonce);
       return this.#finish(record, options);
     });
   }
@@ -151,6 +159,14 @@ export class Sender {
     this.#closing.abort();
     await Promise.allSettled([this.#signing, ...this.#running.values()]);
     this.#release();
+  }
+
+  /** Follows what has to be mined before this nonce: left alone it might be stuck, and this one behind it. */
+  #pushBelow(nonce: number): void {
+    for (const record of this.pending) {
+      if (record.nonce >= nonce || this.#running.has(record.intent)) continue;
+      this.#once(record.intent, () => this.#finish(record, {})).catch(() => undefined);
+    }
   }
 
   /** Runs `task` unless one with that intent runs already: then joins it. */
@@ -178,7 +194,7 @@ export class Sender {
       this.chain.estimateGas(trial, this.#options.explain),
       this.chain.gasPrice(),
     ]);
-    return { quote: Transaction.quote(call, gas, gasPrice), balance };
+    return { quote: Transactions.quote(call, gas, gasPrice), balance };
   }
 
   async #sign(call: Call, options: SendOptions): Promise<StoredTransaction> {
@@ -201,13 +217,46 @@ export class Sender {
     const { to, data, value } = call;
     const { gasLimit, gasPrice } = quote;
     const signed = this.account.signTransaction({ chainId, nonce, to, data, value, gasLimit, gasPrice });
-    const from = formatAddress(this.account.address);
-    const record = { ...signed, from, nonce, purpose: call.purpose, intent: call.intent };
-    await this.#store.put(record);
-    this.#pending.set(record.hash, record);
-    options.progress?.({ step: 'signed', hash: record.hash, quote });
-    await this.#broadcast(record);
+    const record: StoredTransaction = {
+      id: signed.hash,
+      chainId: String(chainId),
+      from: formatAddress(this.account.address),
+      nonce,
+      to: to === undefined ? null : formatAddress(to),
+      data: Buffer.from(data.slice(2), 'hex').toString('base64'),
+      value: String(value),
+      gasLimit: String(gasLimit),
+      purpose: call.purpose,
+      intent: call.intent,
+      since: Number(this.chain.clock.unixSeconds()),
+      gasCeiling: options.gasCeiling === undefined ? null : String(options.gasCeiling),
+      variants: [Transactions.variantOf(signed, gasPrice)],
+    };
+    await this.#keep(record);
+    options.progress?.({ step: 'signed', hash: record.id, quote });
+    await this.#broadcast(record, signed.raw);
     return record;
+  }
+
+  /**
+   * Signs a dearer variant and stores it beside the others, unless the ceiling or the balance forbids it: then
+   * the record stays as it is and the cheaper one goes on waiting.
+   */
+  async #replace(record: StoredTransaction, options: SendOptions): Promise<StoredTransaction> {
+    const market = await this.chain.gasPrice();
+    const permille = this.#options.raisePermille ?? limits.gasRaisePermille;
+    const gasPrice = Transactions.raisedPrice(record, market, permille);
+    const costMax = gasPrice * BigInt(record.gasLimit);
+    const ceiling =
+      options.gasCeiling ?? (record.gasCeiling === null ? undefined : BigInt(record.gasCeiling));
+    if (ceiling !== undefined && costMax > ceiling) return record;
+    if (record.variants.length >= limits.variantsMax) return record;
+    if ((await this.chain.balance(this.account.address)) < costMax + BigInt(record.value)) return record;
+    const signed = this.account.signTransaction(Transactions.fieldsOf(record, gasPrice));
+    const dearer = { ...record, variants: [...record.variants, Transactions.variantOf(signed, gasPrice)] };
+    await this.#keep(dearer);
+    options.progress?.({ step: 'replaced', hash: signed.hash, gasPrice });
+    return dearer;
   }
 
   /** Counts what waits at the node and what is stored here; either may know more than the other. */
@@ -217,8 +266,8 @@ export class Sender {
   }
 
   /** The first broadcast of fresh bytes. Bytes that a node refuses here exist nowhere else: their record goes. */
-  async #broadcast(record: StoredTransaction): Promise<void> {
-    const answer = await this.chain.broadcast(record.raw).catch(unlessUnreachable);
+  async #broadcast(record: StoredTransaction, raw: string): Promise<void> {
+    const answer = await this.chain.broadcast(raw).catch(unlessUnreachable);
     // Unreachable: they may have arrived all the same, so following decides.
     if (answer === undefined || answer.accepted) return;
     await this.#forget(record);
@@ -231,11 +280,13 @@ export class Sender {
       const confirmed = await Follow.follow(this.chain, record, {
         waitMs: this.#options.waitMs ?? limits.transactionWaitMs,
         pollMs: this.#options.pollMs ?? limits.chainPollMs,
+        stuckMs: this.#options.stuckMs ?? limits.transactionStuckMs,
+        replace: (stuck) => this.#replace(stuck, options),
         signal: this.#closing.signal,
         explain: this.#options.explain,
         progress: options.progress,
       });
-      await options.onConfirmed?.(confirmed, record);
+      await options.onConfirmed?.(confirmed, this.#pending.get(record.id) ?? record);
       await this.#forget(record);
       return confirmed;
     } catch (thrown) {
@@ -244,9 +295,14 @@ export class Sender {
     }
   }
 
+  async #keep(record: StoredTransaction): Promise<void> {
+    await this.#store.put(record);
+    this.#pending.set(record.id, record);
+  }
+
   async #forget(record: StoredTransaction): Promise<void> {
-    await this.#store.remove(record.hash);
-    this.#pending.delete(record.hash);
+    await this.#store.remove(record.id);
+    this.#pending.delete(record.id);
   }
 }
 

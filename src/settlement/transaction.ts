@@ -1,8 +1,11 @@
 /**
  * Transactions as values: what is asked for (a call), what it would cost (a quote), what is kept until its
- * end is known (a stored transaction) and where. Pure; sending is `sender`'s, keeping the store's owner's.
+ * end is known (a stored transaction with all its variants, settlement.md 1) and where. Pure; sending is
+ * `sender`'s, keeping the store's owner's.
  */
+import { getBytes, hexlify, Transaction } from 'ethers';
 import type { Address } from '../channels/channel.js';
+import type { LegacyFields, SignedTransaction } from './account.js';
 
 /** One transaction somebody wants on the chain. */
 export interface Call {
@@ -36,24 +39,91 @@ export interface Quote {
   readonly value: bigint;
 }
 
-/** A signed transaction whose end is not known yet. Strings and numbers only, so that it survives JSON. */
-export interface StoredTransaction {
-  /** 0x-prefixed, 32 bytes; the key of the record. */
+/** One signing of a stored transaction: all of them differ only in the gas price. */
+export interface Variant {
+  /** 0x-prefixed, 32 bytes. */
   readonly hash: string;
-  /** The signed bytes, 0x-prefixed hex. Only these bytes are ever broadcast again. */
-  readonly raw: string;
+  /** Base units per unit of gas, in decimal digits. */
+  readonly gasPrice: string;
+  /** 65 bytes r ‖ s ‖ v, 0x-prefixed hex: with the fields of the transaction it gives the very same bytes again. */
+  readonly signature: string;
+}
+
+/**
+ * A transaction whose end is not known yet, with everything that was ever signed for its nonce and intent.
+ * At most one variant can land, because they share the nonce. Strings and numbers only, so that it survives
+ * JSON; the call data stand there once, so that a thousand vouchers fit into one record.
+ */
+export interface StoredTransaction {
+  /** The hash of the first variant; the key of the record for as long as it is stored. */
+  readonly id: string;
+  readonly chainId: string;
   /** 0x-prefixed lower-case address of the account. */
   readonly from: string;
   readonly nonce: number;
+  /** 0x-prefixed; null creates a contract. */
+  readonly to: string | null;
+  /** Base64. */
+  readonly data: string;
+  /** Base units, in decimal digits. */
+  readonly value: string;
+  readonly gasLimit: string;
   readonly purpose: string;
   readonly intent: string;
+  /** The unix second at which it was first signed. */
+  readonly since: number;
+  /** The most that its gas may cost, in base units; null where the caller named none. */
+  readonly gasCeiling: string | null;
+  /** Oldest first, each dearer than the one before; never empty. */
+  readonly variants: readonly Variant[];
 }
 
 /** Where signed transactions are kept. `put` and `remove` resolve once the change is durable. */
 export interface TransactionStore {
+  /** Stores a record in place of the one with the same id, all of it or nothing. */
   put(record: StoredTransaction): Promise<void>;
-  remove(hash: string): Promise<void>;
+  remove(id: string): Promise<void>;
   list(): Promise<readonly StoredTransaction[]>;
+}
+
+/** The fields a record is signed over, with one gas price. */
+export function fieldsOf(record: StoredTransaction, gasPrice: bigint): LegacyFields {
+  return {
+    chainId: BigInt(record.chainId),
+    nonce: record.nonce,
+    to: record.to === null ? undefined : getBytes(record.to),
+    data: hexlify(Buffer.from(record.data, 'base64')),
+    value: BigInt(record.value),
+    gasLimit: BigInt(record.gasLimit),
+    gasPrice,
+  };
+}
+
+/** The bytes of a variant, as they were signed: only these are ever broadcast for it. */
+export function rawOf(record: StoredTransaction, variant: Variant): string {
+  const { to, ...fields } = fieldsOf(record, BigInt(variant.gasPrice));
+  const target = to === undefined ? null : hexlify(to);
+  return Transaction.from({ type: 0, ...fields, to: target, signature: variant.signature }).serialized;
+}
+
+/** The variant that is broadcast: the dearest one. */
+export function newest(record: StoredTransaction): Variant {
+  return record.variants.at(-1)!;
+}
+
+export function variantOf(signed: SignedTransaction, gasPrice: bigint): Variant {
+  const { signature } = Transaction.from(signed.raw);
+  return { hash: signed.hash, gasPrice: String(gasPrice), signature: signature!.serialized };
+}
+
+/**
+ * The gas price of the next variant: the market's, and at least `permille` more than the last one, because
+ * nodes refuse a smaller rise. It never falls. Base units per unit of gas.
+ */
+export function raisedPrice(record: StoredTransaction, market: bigint, permille: number): bigint {
+  const last = BigInt(newest(record).gasPrice);
+  const least = last + (last * BigInt(permille) + 999n) / 1_000n;
+  return market > least ? market : least;
 }
 
 /** Gas signed for beyond the estimate, for what may shift in the state before the transaction is mined. */
@@ -70,10 +140,10 @@ export function memoryStore(): TransactionStore {
   const records = new Map<string, StoredTransaction>();
   return {
     async put(record) {
-      records.set(record.hash, record);
+      records.set(record.id, record);
     },
-    async remove(hash) {
-      records.delete(hash);
+    async remove(id) {
+      records.delete(id);
     },
     async list() {
       return [...records.values()];

@@ -6,7 +6,7 @@ import type { Chain } from '../../../src/settlement/chain.js';
 import type { DevChain } from '../../../src/settlement/dev-chain.js';
 import type { Hub } from '../../../src/settlement/hub.js';
 import * as Sender from '../../../src/settlement/sender.js';
-import { type Call, memoryStore } from '../../../src/settlement/transaction.js';
+import { type Call, memoryStore, rawOf } from '../../../src/settlement/transaction.js';
 import {
   ask,
   automine,
@@ -64,9 +64,10 @@ describe('sending', () => {
     const steps: string[] = [];
     let known: boolean | undefined;
     store.afterPut = async (record) => {
-      known = await chain.knows(record.hash);
-      const parsed = Transaction.from(record.raw);
-      expect([parsed.type, parsed.chainId, parsed.hash]).toEqual([0, dev.profile.chainId, record.hash]);
+      const [variant] = record.variants;
+      known = await chain.knows(variant!.hash);
+      const parsed = Transaction.from(rawOf(record, variant!));
+      expect([parsed.type, parsed.chainId, parsed.hash]).toEqual([0, dev.profile.chainId, variant!.hash]);
     };
     const before = await chain.balance(payer.address);
     const call = transfer();
@@ -279,7 +280,7 @@ describe('dying at any point', () => {
         const told: string[] = [];
         const outcomes = await sender.resume({
           onConfirmed: async (receipt, record) => {
-            expect(store.records.has(record.hash)).toBe(true);
+            expect(store.records.has(record.id)).toBe(true);
             told.push(`${record.intent} ${receipt.ok}`);
           },
         });
@@ -387,7 +388,7 @@ describe('a transaction that does not come through', () => {
     await automine(dev.rpcUrl, false);
     await withSender(chain, payer, (sender) => failure(sender.send(transfer())), store, { waitMs: 60 });
     const [record] = store.records.values();
-    await ask(dev.rpcUrl, 'anvil_dropTransaction', record!.hash);
+    await ask(dev.rpcUrl, 'anvil_dropTransaction', record!.id);
     const rival = payer.signTransaction({
       chainId: dev.profile.chainId,
       nonce: record!.nonce,
@@ -450,6 +451,156 @@ describe('a transaction that does not come through', () => {
     } finally {
       deep.close();
     }
+  });
+});
+
+describe('a transaction that is stuck', () => {
+  const stuck = { stuckMs: 40 };
+  const priced = () => chain.profile.gasPriceFloor;
+  const pricesOf = (store: ReturnType<typeof watchedStore>) =>
+    [...store.records.values()][0]?.variants.map(({ gasPrice }) => BigInt(gasPrice)) ?? [];
+
+  it('is signed again with the same nonce, an eighth dearer each time, and one of them lands', async () => {
+    const store = watchedStore();
+    const first = await nonce();
+    await automine(dev.rpcUrl, false);
+    const steps: string[] = [];
+    const end = withSender(
+      chain,
+      payer,
+      (sender) => sender.send(transfer(), { progress: ({ step }) => steps.push(step) }),
+      store,
+      stuck,
+    );
+    await until(() => pricesOf(store).length >= 4);
+    const prices = pricesOf(store);
+    for (const [index, price] of prices.entries()) {
+      if (index > 0) expect(price).toBe((prices[index - 1]! * 1_125n + 999n) / 1_000n);
+    }
+    const record = [...store.records.values()][0]!;
+    for (const variant of record.variants) {
+      const parsed = Transaction.from(rawOf(record, variant));
+      expect([parsed.hash, parsed.nonce, parsed.to, parsed.from?.toLowerCase()]).toEqual([
+        variant.hash,
+        first,
+        hexlify(transfer().to),
+        hexlify(payer.address),
+      ]);
+    }
+    const waiting = (await ask(dev.rpcUrl, 'txpool_status')) as { pending: string };
+    expect(waiting.pending).toBe('0x1');
+    await mine(dev.rpcUrl);
+    const receipt = await end;
+    expect(receipt.gasPrice).toBeGreaterThan(priced());
+    expect(receipt.cost).toBe(receipt.gasUsed * receipt.gasPrice);
+    expect(steps.filter((step) => step === 'replaced').length).toBeGreaterThanOrEqual(3);
+    expect(await chain.balance(transfer().to)).toBe(7n);
+    expect(await nonce()).toBe(first + 1);
+    expect(store.records.size).toBe(0);
+  });
+
+  it('goes on from its last price after a restart', async () => {
+    const store = watchedStore();
+    await automine(dev.rpcUrl, false);
+    const wait = { waitMs: 300, ...stuck };
+    await withSender(chain, payer, (sender) => failure(sender.send(transfer())), store, wait);
+    const before = pricesOf(store);
+    expect(before.length).toBeGreaterThan(1);
+    const reached = until(() => pricesOf(store).length > before.length);
+    await withSender(chain, payer, (sender) => sender.resume(), store, wait);
+    await reached;
+    const after = pricesOf(store);
+    expect(after.slice(0, before.length)).toEqual(before);
+    expect(after[before.length]).toBeGreaterThan(before.at(-1)!);
+    await mine(dev.rpcUrl);
+    await withSender(chain, payer, (sender) => sender.resume(), store);
+    expect(await chain.balance(transfer().to)).toBe(7n);
+  });
+
+  it('counts when an older variant lands, and only then forgets the others', async () => {
+    const store = watchedStore();
+    await automine(dev.rpcUrl, false);
+    await withSender(chain, payer, (sender) => failure(sender.send(transfer())), store, {
+      waitMs: 300,
+      ...stuck,
+    });
+    const record = [...store.records.values()][0]!;
+    expect(record.variants.length).toBeGreaterThan(1);
+    await ask(dev.rpcUrl, 'anvil_dropTransaction', record.variants.at(-1)!.hash);
+    await ask(dev.rpcUrl, 'eth_sendRawTransaction', rawOf(record, record.variants[0]!));
+    await mine(dev.rpcUrl);
+    expect(store.records.size).toBe(1);
+    const receipt = await withSender(chain, payer, (sender) => sender.send(transfer()), store);
+    expect(receipt.hash).toBe(record.id);
+    expect(receipt.gasPrice).toBe(priced());
+    expect(await chain.balance(transfer().to)).toBe(7n);
+    expect(store.records.size).toBe(0);
+  });
+
+  it('is not made dearer than its ceiling, not even by whoever follows it later', async () => {
+    const store = watchedStore();
+    await automine(dev.rpcUrl, false);
+    const gasCeiling = 25_200n * priced() * 2n;
+    const wait = { waitMs: 900, ...stuck };
+    await withSender(chain, payer, (sender) => failure(sender.send(transfer(), { gasCeiling })), store, wait);
+    const most = pricesOf(store).at(-1)!;
+    expect(most * 25_200n).toBeLessThanOrEqual(gasCeiling);
+    expect((most * 25_200n * 1_125n) / 1_000n).toBeGreaterThan(gasCeiling);
+    await withSender(chain, payer, (sender) => sender.resume(), store, wait);
+    expect(pricesOf(store).at(-1)).toBe(most);
+    await mine(dev.rpcUrl);
+    await withSender(chain, payer, (sender) => sender.resume(), store);
+  });
+
+  it('behind a lower nonce is not made dearer: the lower one is, without being asked for', async () => {
+    const store = watchedStore();
+    await automine(dev.rpcUrl, false);
+    await withSender(chain, payer, (sender) => failure(sender.send(transfer())), store, { waitMs: 60 });
+    const end = withSender(chain, payer, (sender) => sender.send(transfer(1n, 'behind')), store, stuck);
+    const variants = () =>
+      [...store.records.values()].sort((a, b) => a.nonce - b.nonce).map((r) => r.variants.length);
+    await until(() => (variants()[0] ?? 0) >= 3);
+    expect(variants()).toEqual([expect.any(Number), 1]);
+    await mine(dev.rpcUrl);
+    await end;
+    expect(await chain.balance(transfer().to)).toBe(8n);
+  });
+
+  it('behind a gap says which nonce is missing', async () => {
+    const store = watchedStore();
+    await automine(dev.rpcUrl, false);
+    const first = await nonce();
+    const stranger = payer.signTransaction({
+      chainId: dev.profile.chainId,
+      nonce: first,
+      to: payer.address,
+      data: '0x',
+      value: 0n,
+      gasLimit: 21_000n,
+      gasPrice: priced(),
+    });
+    await ask(dev.rpcUrl, 'eth_sendRawTransaction', stranger.raw);
+    const error = await withSender(
+      chain,
+      payer,
+      async (sender) => {
+        const end = failure(sender.send(transfer()));
+        await until(() => store.records.size === 1);
+        await ask(dev.rpcUrl, 'anvil_dropTransaction', stranger.hash);
+        return end;
+      },
+      store,
+      { waitMs: 300, ...stuck },
+    );
+    expect(error).toMatchObject({
+      code: 'TX_TIMEOUT',
+      message: expect.stringContaining(`nonce ${first} of`),
+    });
+    expect(pricesOf(store).length).toBe(1);
+    await ask(dev.rpcUrl, 'eth_sendRawTransaction', stranger.raw);
+    await mine(dev.rpcUrl);
+    await withSender(chain, payer, (sender) => sender.resume(), store);
+    expect(await chain.balance(transfer().to)).toBe(7n);
   });
 });
 

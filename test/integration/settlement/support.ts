@@ -151,11 +151,11 @@ export function watchedStore(): WatchedStore {
     async put(record) {
       await store.beforePut(record);
       // A journal keeps bytes, not objects.
-      records.set(record.hash, JSON.parse(JSON.stringify(record)) as StoredTransaction);
+      records.set(record.id, JSON.parse(JSON.stringify(record)) as StoredTransaction);
       await store.afterPut(record);
     },
-    async remove(hash) {
-      records.delete(hash);
+    async remove(id) {
+      records.delete(id);
     },
     async list() {
       return [...records.values()];
