@@ -7,14 +7,16 @@ import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { type Address, parseAddress } from './channels/channel.js';
 import { PieceworkError } from './errors.js';
+import type { Policy } from './settlement/planner.js';
 import * as Profile from './settlement/profile.js';
-import { MIB, parseAmount, parsePrice, parseSize } from './units.js';
+import { MIB, parseAmount, parseDuration, parsePrice, parseSize } from './units.js';
 
 export interface Config {
   readonly dataDir: string;
   readonly chain: ChainConfig;
   readonly selling: SellingConfig;
   readonly buying: BuyingConfig;
+  readonly settling: SettlingConfig;
   readonly daemon: DaemonConfig;
 }
 
@@ -43,6 +45,17 @@ export interface BuyingConfig {
   readonly prepayMax: bigint;
 }
 
+/** When a payee settles. Amounts in base units. */
+export interface SettlingConfig {
+  /** Settle by itself while serving with a wallet. */
+  readonly auto: boolean;
+  /** How often the question is asked. */
+  readonly periodMs: number;
+  readonly policy: Omit<Policy, 'force'>;
+  /** The most that gas for one settlement may cost. */
+  readonly gasMax: bigint;
+}
+
 export interface DaemonConfig {
   readonly host: string;
   readonly port: number;
@@ -67,6 +80,14 @@ export interface Settings {
   readonly maxPrice?: string;
   readonly maxGas?: string;
   readonly maxPrepay?: string;
+  /** `auto` or `manual`. */
+  readonly settle?: string;
+  readonly settleEvery?: string;
+  readonly settleGain?: number | string;
+  readonly settleProfit?: string;
+  readonly settleAge?: string;
+  readonly settleExposure?: string;
+  readonly settleMaxGas?: string;
   readonly host?: string;
   readonly port?: number | string;
   readonly apiPort?: number | string;
@@ -85,6 +106,13 @@ const DEFAULTS = {
   maxPrice: '0.5BTT/GiB',
   maxGas: '300BTT',
   maxPrepay: '0wei',
+  settle: 'auto',
+  settleEvery: '1min',
+  settleGain: 50,
+  settleProfit: '0wei',
+  settleAge: '7d',
+  settleExposure: 'none',
+  settleMaxGas: '150000BTT',
   host: '0.0.0.0',
   port: 6881,
   apiPort: 0,
@@ -92,7 +120,12 @@ const DEFAULTS = {
   threads: 2,
 } as const satisfies Settings;
 
-const NAMES = new Set<string>([...Object.keys(DEFAULTS), 'dataDir', 'rpc', 'confirmations', 'hub']);
+/** Everything that can be set. */
+export const settingNames = [
+  ...(Object.keys(DEFAULTS) as (keyof typeof DEFAULTS)[]),
+  ...(['dataDir', 'rpc', 'confirmations', 'hub'] as const),
+];
+const NAMES = new Set<string>(settingNames);
 const LOG_LEVELS = ['silent', 'error', 'warn', 'info', 'debug', 'trace'];
 
 /** Merges flags over environment over file over defaults and validates the result. */
@@ -121,6 +154,7 @@ export function load(flags: Settings = {}, environment: NodeJS.ProcessEnv = proc
       gasMax: parseAmount(settings.maxGas!),
       prepayMax: parseAmount(settings.maxPrepay!),
     },
+    settling: settlingOf(settings),
     daemon: {
       host: settings.host!,
       port: whole('port', settings.port!, 0, 65_535),
@@ -128,6 +162,21 @@ export function load(flags: Settings = {}, environment: NodeJS.ProcessEnv = proc
       logLevel: oneOf('logLevel', settings.logLevel!, LOG_LEVELS),
       threads: whole('threads', settings.threads!, 1, 64),
     },
+  };
+}
+
+function settlingOf(settings: Settings): SettlingConfig {
+  const exposure = settings.settleExposure!;
+  return {
+    auto: oneOf('settle', settings.settle!, ['auto', 'manual']) === 'auto',
+    periodMs: whole('settleEvery', parseDuration(settings.settleEvery!), 1, 86_400) * 1_000,
+    policy: {
+      gainFactor: BigInt(whole('settleGain', settings.settleGain!, 1, 1_000_000)),
+      profitMin: parseAmount(settings.settleProfit!),
+      ageMaxS: parseDuration(settings.settleAge!),
+      exposureMax: exposure === 'none' ? undefined : parseAmount(exposure),
+    },
+    gasMax: parseAmount(settings.settleMaxGas!),
   };
 }
 

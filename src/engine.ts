@@ -5,7 +5,7 @@
 import { randomBytes as systemRandom } from 'node:crypto';
 import { join } from 'node:path';
 import { type Bans, createBans } from './accounting/bans.js';
-import { parseAddress } from './channels/channel.js';
+import { type ChannelFacts, parseAddress } from './channels/channel.js';
 import { type Clock, systemClock } from './clock.js';
 import type { Config } from './config.js';
 import {
@@ -18,18 +18,23 @@ import {
   type PaymentExtensionClass,
 } from './engine/attaching.js';
 import { type Buying, settleLeftovers, startBuying } from './engine/buying.js';
-import { type ChainSide, openChainSide, type ReadyChain } from './engine/chain-side.js';
+import { type ChainBook, createChainBook } from './engine/chain-book.js';
+import { type ChainSide, openChainSide, type ReadyChain, transactionView } from './engine/chain-side.js';
 import { type CloseAnswers, createCloseAnswers } from './engine/close-answers.js';
 import { openDelegate } from './engine/delegating.js';
 import { runDownload } from './engine/downloading.js';
+import { createFunding, type Funding } from './engine/funding.js';
 import type * as Ops from './engine/operations.js';
 import { seedTorrent } from './engine/seeding.js';
 import { type Selling, startSelling } from './engine/selling.js';
+import { type SettlementService, startSettlementService } from './engine/settlement-service.js';
 import { createSettling, type Settling } from './engine/settling.js';
 import * as Views from './engine/views.js';
 import { from, PieceworkError } from './errors.js';
+import { Ages } from './ledger/ages.js';
 import { Ledger } from './ledger/ledger.js';
 import { openSecret } from './ledger/secrets.js';
+import { Settlements } from './ledger/settlements.js';
 import * as Executors from './native/executor.js';
 import type { Account } from './settlement/account.js';
 import { toHex } from './units.js';
@@ -71,7 +76,8 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   try {
     const place = { dataDir: config.dataDir, chainId: profile.chainId, hub, seed };
     const ledger = await Ledger.open(executor, place);
-    const engine = new Engine(options, random, executor, ledger);
+    const books = { ledger, settlements: await Settlements.open(ledger), ages: await Ages.open(ledger) };
+    const engine = new Engine(options, random, executor, books);
     try {
       await engine.start();
       return engine;
@@ -85,6 +91,13 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   }
 }
 
+/** What is durable. */
+interface Books {
+  readonly ledger: Ledger;
+  readonly settlements: Settlements;
+  readonly ages: Ages;
+}
+
 export class Engine implements Ops.Operations {
   readonly config: Config;
   /** Rejects when something failed that serving cannot go on without: the ledger, or the native module. */
@@ -96,7 +109,11 @@ export class Engine implements Ops.Operations {
   readonly #clock: Clock;
   readonly #bans: Bans;
   readonly #side: ChainSide;
+  readonly #settlements: Settlements;
+  readonly #book: ChainBook;
+  readonly #funding: Funding;
   readonly #settling: Settling;
+  #service: SettlementService | undefined;
   readonly #session: Sessions.Session;
   #selling: Selling | undefined;
   #closeAnswers: CloseAnswers | undefined;
@@ -115,13 +132,15 @@ export class Engine implements Ops.Operations {
     options: EngineOptions,
     random: (size: number) => Uint8Array,
     executor: Executors.Executor,
-    ledger: Ledger,
+    books: Books,
   ) {
+    const { ledger } = books;
     this.config = options.config;
     this.#options = options;
     this.#random = random;
     this.#executor = executor;
     this.#ledger = ledger;
+    this.#settlements = books.settlements;
     this.#clock = options.clock ?? systemClock;
     this.failed = new Promise((_, reject) => {
       this.#fail = (reason) => {
@@ -131,14 +150,17 @@ export class Engine implements Ops.Operations {
       };
     });
     this.failed.catch(() => undefined);
-    const { chain, buying } = options.config;
+    const { chain, buying, settling } = options.config;
     this.#side = openChainSide(chain, chain.hub!, options.account, ledger);
+    const onFacts = async (facts: ChannelFacts): Promise<void> => this.#selling?.onFacts(facts);
+    this.#book = createChainBook({ side: this.#side, ledger, onFacts });
+    const common = { side: this.#side, book: this.#book, clock: this.#clock };
+    this.#funding = createFunding({ ...common, ledger, gasMax: buying.gasMax });
     this.#settling = createSettling({
-      side: this.#side,
-      ledger,
-      clock: this.#clock,
-      gasMax: buying.gasMax,
-      onFacts: async (facts) => this.#selling?.onFacts(facts),
+      ...common,
+      ...books,
+      policy: settling.policy,
+      gasMax: settling.gasMax,
     });
     this.#bans = createBans(this.#clock);
     this.#session = Sessions.open({
@@ -150,10 +172,25 @@ export class Engine implements Ops.Operations {
 
   /** Opens what the options ask for. */
   async start(): Promise<void> {
-    if (this.#options.sell) this.#selling = await this.#openSelling(await this.#side.ready());
+    if (this.#options.sell) {
+      this.#selling = await this.#openSelling(await this.#side.ready());
+      this.#settleByItself();
+    }
     if (!this.#options.listen) return;
     const { host, port } = this.config.daemon;
     this.#port = (await this.#session.listen({ host, port })).port;
+  }
+
+  #settleByItself(): void {
+    const { auto, periodMs } = this.config.settling;
+    if (!auto || !this.#options.account) return;
+    this.#service = startSettlementService({
+      clock: this.#clock,
+      periodMs,
+      settle: () => this.settle({}),
+      onInfo: (text) => this.#event('info', text),
+      onWarning: (text) => this.#event('warn', text),
+    });
   }
 
   #openSelling(chain: ReadyChain): Promise<Selling> {
@@ -197,13 +234,12 @@ export class Engine implements Ops.Operations {
 
   async status(): Promise<Ops.StatusView> {
     const summary = await this.#ledger.summary();
-    const channels = await this.#ledger.channels();
-    const statement = Views.statementView(this.#side.domain, channels, [], this.#clock.unixSeconds());
+    const { totals, chainId, hub } = await this.statement();
     const { account } = this.#options;
     return {
       version: '0.1.0',
-      chainId: statement.chainId,
-      hub: statement.hub,
+      chainId,
+      hub,
       address: account && Views.addressView(account.address),
       payee: this.#selling && Views.addressView(this.#selling.payeeAddress),
       port: this.#port,
@@ -215,7 +251,7 @@ export class Engine implements Ops.Operations {
         bytesServed,
       })),
       earned: String(summary.payeeAuthorized),
-      claimable: statement.totals.claimable,
+      claimable: totals.claimable,
     };
   }
 
@@ -232,19 +268,53 @@ export class Engine implements Ops.Operations {
 
   async statement(): Promise<Ops.StatementView> {
     const [channels, sessions] = await Promise.all([this.#ledger.channels(), this.#ledger.sessions()]);
-    return Views.statementView(this.#side.domain, channels, sessions, this.#clock.unixSeconds());
+    return Views.statementView(
+      this.#side.domain,
+      channels,
+      sessions,
+      this.#settlements.all,
+      this.#clock.unixSeconds(),
+      this.#settlementState(),
+    );
   }
 
   open(request: Ops.OpenRequest) {
-    return this.#run(this.#settling.open(request));
+    return this.#run(this.#funding.open(request));
   }
 
   topUp(request: Ops.TopUpRequest) {
-    return this.#run(this.#settling.topUp(request));
+    return this.#run(this.#funding.topUp(request));
   }
 
   closeChannel(request: Ops.ChannelRequest) {
-    return this.#run(this.#settling.close(request));
+    return this.#run(this.#closeNow(request));
+  }
+
+  async #closeNow({ voucherKey, gasMax: asked }: Ops.ChannelRequest) {
+    const [channel] = await this.#book.refresh([await this.#book.find(voucherKey)]);
+    const payer = channel!.role === 'payer';
+    const ceiling = payer ? this.config.buying.gasMax : this.config.settling.gasMax;
+    const gasMax = asked === undefined ? ceiling : BigInt(asked);
+    const transaction = payer
+      ? transactionView(await this.#funding.close(channel!, gasMax))
+      : await this.#settling.close(channel!, gasMax);
+    const [closed] = await this.#book.refresh([channel!]);
+    const sessions = await this.#ledger.sessions();
+    const view = Views.channelView(closed!, sessions, this.#clock.unixSeconds(), this.#settlementState());
+    return { ...view, transaction };
+  }
+
+  #settlementState(): Views.SettlementState {
+    return {
+      underWay: this.#settlements.underWay(),
+      skipReason: (voucherKey) => this.#settling.skipReason(voucherKey),
+    };
+  }
+
+  async settlements(): Promise<readonly Ops.SettlementView[]> {
+    return this.#settlements.all.map((record) =>
+      Views.settlementView(record, this.#settlements.isMined(record.intent)),
+    );
   }
 
   settle(request: Ops.SettleRequest): Promise<Ops.SettleReport> {
@@ -275,7 +345,8 @@ export class Engine implements Ops.Operations {
         runDownload(request, {
           ledger: this.#ledger,
           executor: this.#executor,
-          settling: this.#settling,
+          book: this.#book,
+          funding: this.#funding,
           side: this.#side,
           session: this.#session,
           bans: this.#bans,
@@ -314,7 +385,8 @@ export class Engine implements Ops.Operations {
       ...options,
       ledger: this.#ledger,
       executor: this.#executor,
-      settling: this.#settling,
+      book: this.#book,
+      funding: this.#funding,
       domain: this.#side.domain,
       challengePeriod: terms.challengePeriod,
       clock: this.#clock,
@@ -341,7 +413,9 @@ export class Engine implements Ops.Operations {
 
   async #shutDown(): Promise<void> {
     this.#closeAnswers?.stop();
+    this.#service?.stop();
     for (const fetch of this.#fetches) fetch.abort();
+    await this.#side.stopSending();
     await Promise.allSettled(this.#running);
     await this.#selling?.close();
     await this.#session.close();

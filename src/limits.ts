@@ -75,7 +75,12 @@ export const openFilesMax = 256;
 // Chain.
 export const rpcTimeoutMs = 15_000;
 export const rpcRetriesMax = 3;
+/** Rows of one settling transaction: about half a block's gas and 76 KB of the 128 KiB a transaction may have. */
 export const settleRowsMax = 1_000;
+/** Channels closed by one transaction, each at most about 40,000 gas: a settled row and a credit to a new owner. */
+export const closingsMax = 200;
+/** Ended settlements that the ledger remembers. */
+export const settlementsKeptMax = 10_000;
 export const chainPollMs = 1_000;
 export const transactionWaitMs = 120_000;
 /** How long a signed transaction may wait unmined before it is signed again at a higher price. */

@@ -82,6 +82,16 @@ export function parseSize(text: string): number {
   return Math.floor(Number(`${whole}.${fraction}`) * 1024 ** power);
 }
 
+/** Parses `30s`, `5min`, `12h` or `7d` into seconds. */
+export function parseDuration(text: string): number {
+  const match = /^(\d{1,9})\s*(s|min|h|d)$/.exec(text.trim());
+  if (!match)
+    throw new PieceworkError('BAD_ARGUMENT', `"${text}" is not a time; write it like 30s, 5min or 7d`);
+  const [, count = '0', unit = 's'] = match;
+  const seconds: Record<string, number> = { s: 1, min: 60, h: 3_600, d: 86_400 };
+  return Number(count) * seconds[unit]!;
+}
+
 /** Writes a byte count for people: `218.0 MiB`. */
 export function formatSize(bytes: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];

@@ -22,18 +22,30 @@ export function createMetrics(operations: Operations): Metrics {
   const torrents = gauge('torrents', 'Torrents served');
   const served = gauge('served_bytes', 'Payload bytes that left for peers since the start', ['infohash']);
   const earned = gauge('earned_btt', 'Sum of all accepted heads');
-  const claimable = gauge('claimable_btt', 'Accepted and not yet settled');
+  const claims = gauge('claims_btt', 'Accepted heads by where their money is', ['state']);
+  const fees = gauge('settlement_fees_btt', 'Gas of ended settlements');
+  const skipped = gauge('skipped_channels', 'Channels the last plan left out with something to claim', [
+    'reason',
+  ]);
   const channels = gauge('channels', 'Channels known', ['role', 'phase']);
 
   return {
     contentType: registry.contentType,
     async render() {
-      const [status, rows] = await Promise.all([operations.status(), operations.channels()]);
+      const [status, statement] = await Promise.all([operations.status(), operations.statement()]);
+      const { channels: rows, totals } = statement;
       peers.set(status.peers);
       torrents.set(status.torrents.length);
       for (const torrent of status.torrents) served.set({ infohash: torrent.infohash }, torrent.bytesServed);
       earned.set(inBtt(status.earned));
-      claimable.set(inBtt(status.claimable));
+      claims.set({ state: 'claimable' }, inBtt(totals.claimable));
+      claims.set({ state: 'in_flight' }, inBtt(totals.inFlight));
+      claims.set({ state: 'confirmed' }, inBtt(totals.confirmed));
+      claims.set({ state: 'final' }, inBtt(totals.settled));
+      claims.set({ state: 'written_off' }, inBtt(totals.lost));
+      fees.set(inBtt(totals.fees));
+      skipped.reset();
+      for (const { skipped: reason } of rows) if (reason !== undefined) skipped.inc({ reason });
       channels.reset();
       for (const row of rows) channels.inc({ role: row.role, phase: row.phase });
       return registry.metrics();

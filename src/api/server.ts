@@ -116,6 +116,7 @@ function addRoutes(app: FastifyInstance, { operations, metrics }: ApiOptions): v
   app.post<{ Body: Parameters<Operations['settle']>[0] }>('/v1/settlements', body([], settle), (request) =>
     operations.settle(request.body),
   );
+  app.get('/v1/settlements', () => operations.settlements());
   app.post<{ Body: Parameters<Operations['withdraw']>[0] }>(
     '/v1/withdrawals',
     body([], { to: ADDRESS, gasMax: AMOUNT }),

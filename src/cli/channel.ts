@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import type {
   ChannelView,
   Operations,
+  SettlementView,
   SettleReport,
   StatementView,
   TransactionView,
@@ -77,6 +78,7 @@ function addSettle(program: Command): void {
     .option('--close', 'also close the channels and return what is left to their payers')
     .option('--channel <voucherKey...>', 'only these channels')
     .option('--force', 'also what is worth less than its gas')
+    .option('--list', 'settlements under way and done, instead of settling')
     .option('--dry-run', 'only say what would be done and what it would cost')
     .option('--max-gas <amount>', 'the most the gas may cost')
     .action(async (_options, command: Command) => {
@@ -85,9 +87,14 @@ function addSettle(program: Command): void {
         channel?: string[];
         force?: boolean;
         dryRun?: boolean;
+        list?: boolean;
         maxGas?: string;
       };
       const flags = command.optsWithGlobals<Flags>();
+      if (flags.list) {
+        await run(flags, 'none', (operations) => operations.settlements(), showSettlements);
+        return;
+      }
       const request = {
         close: flags.close === true,
         force: flags.force === true,
@@ -185,12 +192,30 @@ function showChannels(channels: readonly ChannelView[]): void {
   );
 }
 
+const LABELS = {
+  deposit: 'deposit',
+  authorized: 'authorized',
+  claimable: 'claimable',
+  inFlight: 'in flight',
+  confirmed: 'confirmed',
+  settled: 'final',
+  lost: 'written off',
+  granted: 'granted',
+  writtenOff: 'given up',
+  due: 'due',
+  reserved: 'reserved',
+} as const;
+const LOST = { closed: 'closed for ever', uncovered: 'not covered by its deposit' } as const;
+
 function showChannel(channel: ChannelView): void {
   const money = [
     'deposit',
     'authorized',
-    'settled',
     'claimable',
+    'inFlight',
+    'confirmed',
+    'settled',
+    'lost',
     'granted',
     'writtenOff',
     'due',
@@ -201,7 +226,9 @@ function showChannel(channel: ChannelView): void {
   Output.line(`  payee        ${channel.payee}`);
   if (channel.phase === 'closing')
     Output.line(`  closes at    ${new Date(channel.closeAt * 1000).toISOString()}`);
-  for (const name of money) Output.line(`  ${name.padEnd(11)}  ${Output.amount(channel[name])}`);
+  for (const name of money) Output.line(`  ${LABELS[name].padEnd(11)}  ${Output.amount(channel[name])}`);
+  if (channel.lostReason) Output.line(`  written off: the channel is ${LOST[channel.lostReason]}`);
+  if (channel.skipped) Output.line(`  not settled now: ${channel.skipped.replaceAll('_', ' ')}`);
   Output.line(`  vouchers     ${channel.vouchers}`);
   Output.line(`  pieces       ${channel.pieces} (${channel.bytes} bytes)`);
 }
@@ -216,11 +243,26 @@ function showGas({ hash, gas, fee }: TransactionView): void {
   Output.line(`  gas          ${gas} (${Output.amount(fee)})`);
 }
 
+function showPlan(report: SettleReport): void {
+  const { rows, expectedTransactions: count, expectedGas, expectedFee } = report;
+  if (rows.length > 0) {
+    Output.table(
+      ['voucher key', 'credits', 'why now'],
+      rows.map(({ voucherKey, credit, cause }) => [voucherKey, Output.amount(credit), cause]),
+      [1],
+    );
+  }
+  const fee = expectedFee === undefined ? 'in another coin' : `about ${Output.amount(expectedFee)}`;
+  Output.line(
+    `Would settle ${report.vouchers} vouchers for ${Output.amount(report.settled)} in ${count} transaction${count === 1 ? '' : 's'}; gas ${expectedGas}, ${fee}.`,
+  );
+  if (expectedFee !== undefined && rows.length > 0)
+    Output.line(`That leaves ${Output.amount(BigInt(report.settled) - BigInt(expectedFee))}.`);
+}
+
 function showSettled(report: SettleReport, dryRun: boolean): void {
   if (dryRun) {
-    Output.line(
-      `Would settle ${report.vouchers} vouchers for ${Output.amount(report.settled)}, gas about ${Output.amount(report.expectedFee)}.`,
-    );
+    showPlan(report);
   } else if (report.transactions.length === 0) {
     Output.line('Nothing to settle now.');
   } else {
@@ -233,6 +275,24 @@ function showSettled(report: SettleReport, dryRun: boolean): void {
   }
   for (const { voucherKey, reason } of report.skipped)
     Output.line(`  skipped ${voucherKey}: ${reason.replaceAll('_', ' ')}`);
+}
+
+function showSettlements(settlements: readonly SettlementView[]): void {
+  if (settlements.length === 0) return Output.line('No settlements yet.');
+  const rows = settlements.map((one) => [
+    new Date(one.since * 1000).toISOString(),
+    one.state.replace('_', ' '),
+    String(one.vouchers),
+    String(one.closes),
+    one.settled === undefined ? '' : Output.amount(one.settled),
+    one.fee === undefined ? '' : Output.amount(one.fee),
+    one.hash ?? '',
+  ]);
+  Output.table(
+    ['since', 'state', 'vouchers', 'closes', 'credited', 'gas', 'transaction'],
+    rows,
+    [2, 3, 4, 5],
+  );
 }
 
 export function showStatement(statement: StatementView): void {
@@ -254,8 +314,9 @@ export function showStatement(statement: StatementView): void {
   }
   Output.line();
   Output.line(
-    `Earned ${Output.amount(totals.earned)}, settled ${Output.amount(totals.settled)}, claimable ${Output.amount(totals.claimable)}`,
+    `Accepted ${Output.amount(totals.earned)}: claimable ${Output.amount(totals.claimable)}, in flight ${Output.amount(totals.inFlight)}, confirmed ${Output.amount(totals.confirmed)}, final ${Output.amount(totals.settled)}, written off ${Output.amount(totals.lost)}`,
   );
+  Output.line(`Gas of settlements ${Output.amount(totals.fees)}`);
   Output.line(`Spent ${Output.amount(totals.spent)}`);
   for (const check of statement.checks) {
     const verdict = check.ok

@@ -3,7 +3,7 @@
  * running daemon, or an engine of this process that ends with the command.
  */
 import { join } from 'node:path';
-import { type Config, load, type Settings } from '../config.js';
+import { type Config, load, type Settings, settingNames } from '../config.js';
 import type { Operations } from '../engine/operations.js';
 import * as Tools from '../engine/tools.js';
 import { createEngine, type Engine } from '../engine.js';
@@ -28,31 +28,9 @@ export function contextOf(flags: CommonFlags): Context {
   return { flags, config, walletPath: join(config.dataDir, 'wallet.json') };
 }
 
-const SETTINGS: ReadonlyArray<keyof Settings> = [
-  'dataDir',
-  'chain',
-  'rpc',
-  'confirmations',
-  'hub',
-  'price',
-  'exposure',
-  'window',
-  'step',
-  'prepay',
-  'freeSlots',
-  'maxPrice',
-  'maxGas',
-  'maxPrepay',
-  'host',
-  'port',
-  'apiPort',
-  'logLevel',
-  'threads',
-];
-
 function pick(flags: Settings): Settings {
   return Object.fromEntries(
-    SETTINGS.filter((name) => flags[name] !== undefined).map((name) => [name, flags[name]]),
+    settingNames.filter((name) => flags[name] !== undefined).map((name) => [name, flags[name]]),
   );
 }
 

@@ -86,6 +86,7 @@ function client(base: string, token: string): Operations {
     open: (wanted) => call('/v1/channels', wanted),
     topUp: (wanted) => call('/v1/top-ups', wanted),
     closeChannel: (wanted) => call('/v1/closes', wanted),
+    settlements: () => call('/v1/settlements'),
     settle: (wanted) => call('/v1/settlements', wanted),
     withdraw: (wanted) => call('/v1/withdrawals', wanted),
     statement: () => call('/v1/statement'),

@@ -239,7 +239,7 @@ function sharedFlags(party: Party, chain: ChainConfig): string[] {
 }
 
 function seedFlags(flags: DemoFlags, trackerUrl: string): string[] {
-  const listen = ['--host', '127.0.0.1', '--port', '0'];
+  const listen = ['--host', '127.0.0.1', '--port', '0', '--settle', 'manual'];
   return ['--name', 'piecework-demo', '--tracker', trackerUrl, '--price', flags.price, ...listen];
 }
 

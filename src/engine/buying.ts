@@ -14,14 +14,16 @@ import type { Ledger } from '../ledger/ledger.js';
 import type { Executor } from '../native/executor.js';
 import type { ChannelRecord, Command } from '../native/records.js';
 import { sameBytes, toHex } from '../units.js';
+import type { ChainBook } from './chain-book.js';
+import type { Funded, Funding } from './funding.js';
 import type { FetchEvent } from './operations.js';
 import { recoverWith } from './selling.js';
-import type { Funded, Settling } from './settling.js';
 
 export interface BuyingOptions {
   readonly ledger: Ledger;
   readonly executor: Executor;
-  readonly settling: Settling;
+  readonly book: ChainBook;
+  readonly funding: Funding;
   readonly domain: Domain;
   readonly challengePeriod: number;
   readonly clock: Clock;
@@ -61,7 +63,7 @@ export interface Buying {
 const ROUNDING_RESERVE = 1_000n;
 
 export async function startBuying(options: BuyingOptions): Promise<Buying> {
-  const { ledger, settling, infohash } = options;
+  const { ledger, book, funding, infohash } = options;
   await setBudget(ledger, infohash, options.budget);
   const keyIndexes = new Map<string, number>();
   /** By connection: whom it pays, and what its channel had left when it was chosen. */
@@ -95,7 +97,7 @@ export async function startBuying(options: BuyingOptions): Promise<Buying> {
     const own = (await ledger.channels()).filter(
       (channel) => channel.role === 'payer' && sameBytes(channel.payee, offer.payee),
     );
-    const open = (await settling.refresh(own)).filter((channel) => Lifecycle.phase(channel, 0n) === 'open');
+    const open = (await book.refresh(own)).filter((channel) => Lifecycle.phase(channel, 0n) === 'open');
     const best = open.sort((a, b) => (left(a) < left(b) ? 1 : -1))[0];
     if (need <= 0n) {
       // Nothing more to buy, but the payee may still be owed what was signed, most likely on the last channel.
@@ -128,8 +130,8 @@ export async function startBuying(options: BuyingOptions): Promise<Buying> {
       options.onEvent({ event: 'gas', purpose, feeMax: String(feeMax), ceiling: String(ceiling) });
     try {
       const funded = best
-        ? await settling.topUpChannel(best, missing, gasLeft, onGas)
-        : await settling.openChannel(offer.payee, missing, gasLeft, onGas);
+        ? await funding.topUpChannel(best, missing, gasLeft, onGas)
+        : await funding.openChannel(offer.payee, missing, gasLeft, onGas);
       gasLeft -= funded.fee;
       deposited += missing;
       return funded;

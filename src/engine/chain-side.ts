@@ -14,7 +14,7 @@ import { PieceworkError } from '../errors.js';
 import type { Ledger } from '../ledger/ledger.js';
 import type { Account } from '../settlement/account.js';
 import * as Chains from '../settlement/chain.js';
-import type { EscrowBackend, EscrowTerms } from '../settlement/escrow.js';
+import type { EscrowBackend, EscrowEvent, EscrowTerms } from '../settlement/escrow.js';
 import type { Confirmed } from '../settlement/follow.js';
 import { Hub } from '../settlement/hub.js';
 import * as HubCode from '../settlement/hub-code.js';
@@ -23,11 +23,26 @@ import type { Call, Quote, StoredTransaction, TransactionStore } from '../settle
 import { fromHex } from '../units.js';
 import type { TransactionView } from './operations.js';
 
+/** Hears of every transaction of the account, whoever asked for it and also after a restart. */
+export interface TransactionListener {
+  /** The sender is open: what is under way is known, and nothing is followed yet. */
+  onOpen(isUnderWay: (intent: string) => boolean): Promise<void>;
+  onProgress(intent: string, progress: Senders.Progress): void;
+  /** Runs before the transaction is forgotten, and again after a crash in between. */
+  onConfirmed(intent: string, confirmed: Confirmed, events: readonly EscrowEvent[]): Promise<void>;
+  /** It can have no effect any more. */
+  onFailed(intent: string): Promise<void>;
+}
+
 export interface ChainSide {
   readonly domain: Domain;
   readonly account: Account | undefined;
+  /** To be called before the first `ready`. */
+  listen(listener: TransactionListener): void;
   /** Connects, checks chain and hub. @throws PieceworkError CHAIN_*, HUB_*. */
   ready(): Promise<ReadyChain>;
+  /** Waits for no transaction any more: those under way stay stored. Reading goes on. */
+  stopSending(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -39,7 +54,7 @@ export interface ReadyChain {
   /** @throws PieceworkError WALLET_MISSING without an account. */
   quote(call: Call): Promise<Quote>;
   /** Whether a transaction for the same effect is stored and may still land. */
-  isUnderWay(call: Call): boolean;
+  isUnderWay(call: Pick<Call, 'intent'>): boolean;
   /** Sends and waits; `gasMax` is the most the gas may cost. */
   send(call: Call, gasMax: bigint | undefined, onSigned?: (quote: Quote) => void): Promise<Confirmed>;
 }
@@ -55,6 +70,7 @@ export function openChainSide(
   let opening: Promise<ReadyChain> | undefined;
   let chain: Chains.Chain | undefined;
   let sender: Senders.Sender | undefined;
+  let listener: TransactionListener | undefined;
   const profile = { ...config.profile, rpcUrls: config.rpcUrls, confirmations: config.confirmations };
 
   async function open(): Promise<ReadyChain> {
@@ -64,15 +80,23 @@ export function openChainSide(
     if (account) {
       sender = await Senders.open(chain, account, transactionStore(ledger), {
         explain: (data) => escrow.explain(data),
+        ...(listener ? { listener: senderListener(escrow, listener) } : {}),
       });
+      await listener?.onOpen(isUnderWay);
       await sender.resume();
     }
     return readyChain(chain, escrow, terms, () => sender);
   }
 
+  const isUnderWay = (wanted: string): boolean =>
+    sender?.pending.some(({ intent }) => intent === wanted) ?? false;
+
   return {
     domain: { chainId: profile.chainId, hub },
     account,
+    listen(heard) {
+      listener = heard;
+    },
     ready() {
       opening ??= open().catch((thrown) => {
         opening = undefined;
@@ -80,6 +104,9 @@ export function openChainSide(
         throw thrown;
       });
       return opening;
+    },
+    async stopSending() {
+      await sender?.close();
     },
     async close() {
       await opening?.catch(() => undefined);
@@ -112,6 +139,15 @@ function readyChain(
         ...(gasMax === undefined ? {} : { gasCeiling: gasMax }),
         progress: (step) => step.step === 'signed' && onSigned?.(step.quote),
       }),
+  };
+}
+
+function senderListener(escrow: EscrowBackend, listener: TransactionListener): Senders.SenderListener {
+  return {
+    onProgress: (record, progress) => listener.onProgress(record.intent, progress),
+    onConfirmed: (confirmed, record) =>
+      listener.onConfirmed(record.intent, confirmed, escrow.decode(confirmed)),
+    onFailed: (record) => listener.onFailed(record.intent),
   };
 }
 

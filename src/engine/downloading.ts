@@ -11,16 +11,18 @@ import * as Metainfo from '../torrent/metainfo.js';
 import * as Storages from '../torrent/storage.js';
 import type { Session } from '../wire/session.js';
 import { settleLeftovers, startBuying } from './buying.js';
+import type { ChainBook } from './chain-book.js';
 import type { ChainSide } from './chain-side.js';
 import { type BuyingEvents, runFetch } from './fetching.js';
+import type { Funding } from './funding.js';
 import { fetchMetadata } from './metadata.js';
 import type { FetchEnd, FetchEvent, FetchRequest } from './operations.js';
-import type { Settling } from './settling.js';
 
 export interface DownloadOptions {
   readonly ledger: Ledger;
   readonly executor: Executor;
-  readonly settling: Settling;
+  readonly book: ChainBook;
+  readonly funding: Funding;
   readonly side: ChainSide;
   readonly session: Session;
   readonly clock: Clock;
@@ -53,7 +55,7 @@ export async function runDownload(request: FetchRequest, options: DownloadOption
 }
 
 async function download(request: FetchRequest, wanted: Wanted, options: DownloadOptions): Promise<FetchEnd> {
-  const { ledger, executor, settling, side, session, clock, config, onEvent, signal } = options;
+  const { ledger, executor, book, funding, side, session, clock, config, onEvent, signal } = options;
   const peers = (request.peers ?? []).map(parsePeer);
   const metainfo =
     wanted.kind === 'metainfo' ? wanted.torrent : await fetchMetadata(wanted.torrent, peers, options);
@@ -76,7 +78,8 @@ async function download(request: FetchRequest, wanted: Wanted, options: Download
     return startBuying({
       ledger,
       executor,
-      settling,
+      book,
+      funding,
       domain: side.domain,
       challengePeriod: terms.challengePeriod,
       clock,

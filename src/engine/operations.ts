@@ -11,12 +11,21 @@ export interface ChannelView {
   readonly phase: 'none' | 'open' | 'closing' | 'withdrawable' | 'closed';
   readonly closeAt: number;
   readonly deposit: string;
-  /** Captured on chain, as last confirmed. */
-  readonly settled: string;
   /** The head: what the best voucher is worth. */
   readonly authorized: string;
-  /** authorized − settled, never more than the deposit covers: what settling would bring or cost. */
+  /** What settling now would bring or cost: covered by the deposit and not on its way. */
   readonly claimable: string;
+  /** In a transaction that is signed and in no block. */
+  readonly inFlight: string;
+  /** In a block that may still be replaced. */
+  readonly confirmed: string;
+  /** Captured by the hub, as of a block that counts as final. */
+  readonly settled: string;
+  /** Accepted and out of reach, with the reason: claimable + inFlight + confirmed + settled + lost = authorized. */
+  readonly lost: string;
+  readonly lostReason: 'closed' | 'uncovered' | undefined;
+  /** Why the last plan left the channel out. */
+  readonly skipped: string | undefined;
   /** Payee: price of all granted pieces, and what of it was given up. */
   readonly granted: string;
   readonly writtenOff: string;
@@ -56,7 +65,12 @@ export interface StatementView {
     readonly earned: string;
     readonly spent: string;
     readonly claimable: string;
+    readonly inFlight: string;
+    readonly confirmed: string;
     readonly settled: string;
+    readonly lost: string;
+    /** What the gas of all ended settlements cost. */
+    readonly fees: string;
     readonly bytesServed: string;
     readonly bytesBought: string;
   };
@@ -82,15 +96,40 @@ export interface SettleRequest {
   readonly dryRun?: boolean;
 }
 
+/** A row of a plan: what it is expected to credit, and what brought it in. */
+export interface PlannedRow {
+  readonly voucherKey: string;
+  readonly credit: string;
+  readonly cause: 'closing' | 'aged' | 'exposed' | 'ripe' | 'forced';
+}
+
 export interface SettleReport {
   readonly transactions: readonly TransactionView[];
   readonly settled: string;
   readonly returned: string;
   readonly vouchers: number;
   readonly closed: number;
+  readonly rows: readonly PlannedRow[];
   readonly skipped: ReadonlyArray<{ readonly voucherKey: string; readonly reason: string }>;
-  /** What the gas is expected to cost; filled by a dry run. */
-  readonly expectedFee: string;
+  /** What the plan is expected to need. The fee is absent where gas has no price in what is settled. */
+  readonly expectedTransactions: number;
+  readonly expectedGas: string;
+  readonly expectedFee: string | undefined;
+}
+
+/** A settlement that was begun: `final` and `failed` are ends, the others may still change. */
+export interface SettlementView {
+  readonly state: 'in_flight' | 'confirmed' | 'final' | 'failed';
+  readonly payee: string;
+  readonly since: number;
+  readonly vouchers: number;
+  readonly closes: number;
+  readonly hash: string | undefined;
+  readonly block: string | undefined;
+  readonly gas: string | undefined;
+  readonly fee: string | undefined;
+  /** What the chain credited. */
+  readonly settled: string | undefined;
 }
 
 export interface OpenRequest {
@@ -235,6 +274,8 @@ export interface Operations {
   /** As payee closes at once; as payer asks for the close, or withdraws when the challenge period is over. */
   closeChannel(request: ChannelRequest): Promise<ChannelView & { readonly transaction: TransactionView }>;
   settle(request: SettleRequest): Promise<SettleReport>;
+  /** Settlements under way and done, oldest first; the oldest ends are forgotten after ten thousand. */
+  settlements(): Promise<readonly SettlementView[]>;
   withdraw(request: WithdrawRequest): Promise<WithdrawReport>;
   statement(): Promise<StatementView>;
   seed(request: SeedRequest): Promise<SeedView>;

@@ -1,263 +1,231 @@
 /**
- * Channels on the chain, as operations: open, top up, close, settle, withdraw. Every step that spends asks
- * first what it costs and holds it against the caller's ceiling; every change the chain confirms is put into
- * the book from the contract's own views.
+ * The payee's side of channels on the chain: settle heads, close channels, take out what they earned. Plans are
+ * made one at a time and every row of a plan counts as under way before its transaction is signed, so that no two
+ * plans hold the same row; waiting for blocks holds up no other plan.
  */
-import {
-  type ChannelFacts,
-  type ChannelKey,
-  formatAddress,
-  parseAddress,
-  TOMBSTONE,
-} from '../channels/channel.js';
+import { channelId, formatAddress, parseAddress } from '../channels/channel.js';
 import * as Lifecycle from '../channels/lifecycle.js';
 import type { Clock } from '../clock.js';
 import { PieceworkError } from '../errors.js';
+import type { Ages } from '../ledger/ages.js';
 import type { Ledger } from '../ledger/ledger.js';
-import type { ChannelRecord, Command } from '../native/records.js';
+import type { Settlements } from '../ledger/settlements.js';
+import * as Statement from '../ledger/statement.js';
+import * as limits from '../limits.js';
+import type { ChannelRecord } from '../native/records.js';
 import type { EscrowEvent } from '../settlement/escrow.js';
 import type { Confirmed } from '../settlement/follow.js';
 import * as Planner from '../settlement/planner.js';
+import type { Call } from '../settlement/transaction.js';
 import { sameBytes, toHex } from '../units.js';
+import type { ChainBook, KnownChannel } from './chain-book.js';
 import { type ChainSide, transactionView } from './chain-side.js';
 import type {
-  ChannelRequest,
-  ChannelView,
-  OpenRequest,
+  PlannedRow,
   SettleReport,
   SettleRequest,
-  TopUpRequest,
   TransactionView,
   WithdrawReport,
   WithdrawRequest,
 } from './operations.js';
-import { channelView } from './views.js';
 
 export interface SettlingOptions {
   readonly side: ChainSide;
+  readonly book: ChainBook;
   readonly ledger: Ledger;
+  readonly settlements: Settlements;
+  readonly ages: Ages;
   readonly clock: Clock;
+  readonly policy: Omit<Planner.Policy, 'force'>;
   /** The gas ceiling where a request names none, in base units. */
   readonly gasMax: bigint;
-  /** Told of facts after they are in the book. */
-  readonly onFacts: (facts: ChannelFacts) => Promise<void>;
-}
-
-type WithTransaction = ChannelView & { readonly transaction: TransactionView };
-
-/** A channel after money was put into it. */
-export interface Funded {
-  readonly channel: ChannelRecord;
-  readonly transaction: TransactionView;
-  readonly fee: bigint;
 }
 
 export interface Settling {
-  open(request: OpenRequest): Promise<WithTransaction>;
-  /** Opens a channel and gives its record; `onGas` hears the price before it is spent. */
-  openChannel(payee: Uint8Array, deposit: bigint, gasMax: bigint, onGas?: OnGas): Promise<Funded>;
-  topUpChannel(channel: ChannelRecord, amount: bigint, gasMax: bigint, onGas?: OnGas): Promise<Funded>;
-  topUp(request: TopUpRequest): Promise<WithTransaction>;
-  close(request: ChannelRequest): Promise<WithTransaction>;
   settle(request: SettleRequest): Promise<SettleReport>;
+  /** Settles and closes one channel at once. */
+  close(channel: ChannelRecord, gasMax: bigint): Promise<TransactionView>;
   withdraw(request: WithdrawRequest): Promise<WithdrawReport>;
-  /** Re-reads channels from the chain into the book. */
-  refresh(channels: readonly ChannelRecord[]): Promise<ChannelRecord[]>;
+  /** Why the last plan left a channel out, by voucher key; undefined where it did not or was never asked. */
+  skipReason(voucherKey: string): Planner.SkipReason | undefined;
 }
 
-export type OnGas = (purpose: string, feeMax: bigint, ceiling: bigint) => void;
+type Candidate = KnownChannel & Planner.Candidate;
+
+/** One transaction of a plan: its call, the channels whose rows it holds, and those it closes. */
+interface Batch {
+  readonly payee: Uint8Array;
+  readonly call: Call;
+  readonly rows: readonly Candidate[];
+  readonly closes: number;
+}
+
+interface Sent {
+  readonly batch: Batch;
+  readonly confirmed: Promise<Confirmed>;
+}
 
 export function createSettling(options: SettlingOptions): Settling {
-  const { side, ledger, clock } = options;
-  const ceiling = (gasMax: string | undefined): bigint =>
-    gasMax === undefined ? options.gasMax : BigInt(gasMax);
+  const { side, book, ledger, settlements, ages, clock } = options;
+  const skips = new Map<string, Planner.SkipReason>();
+  let planning: Promise<unknown> = Promise.resolve();
+  side.listen({
+    onOpen: (isUnderWay) => settlements.dropUnsigned(isUnderWay),
+    onProgress(intent, { step }) {
+      if (step === 'mined') settlements.setMined(intent, true);
+      if (step === 'reorganised') settlements.setMined(intent, false);
+    },
+    async onConfirmed(intent, confirmed, events) {
+      const { hash, block, gasUsed, cost, ok } = confirmed;
+      const settled = String(total(events, 'settled'));
+      const [gas, fee] = [String(gasUsed), String(cost)];
+      await settlements.finish(intent, { ok, hash, block: String(block), gas, fee, settled });
+    },
+    onFailed: (intent) => settlements.drop(intent),
+  });
 
-  async function record(facts: ChannelFacts, role: 'payer' | 'payee', keyIndex: number): Promise<void> {
-    const { voucherKey, payee, deposit, settled, closeAt, block } = facts;
-    const put: Command = {
-      kind: 'channel_put',
-      role,
-      voucherKey,
-      payee,
-      deposit,
-      settled,
-      closeAt,
-      block: Number(block),
-      keyIndex,
-    };
-    const [outcome] = await ledger.commit([put]);
-    if (outcome!.status !== 'ok')
-      throw new PieceworkError('INTERNAL', `the ledger refused a channel: ${outcome!.status}`);
-    if (role === 'payee') await options.onFacts(facts);
+  /** One plan at a time. */
+  function exclusively<Result>(task: () => Promise<Result>): Promise<Result> {
+    const run = planning.then(task, task);
+    planning = run.catch(() => undefined);
+    return run;
   }
 
-  async function refresh(channels: readonly ChannelRecord[]): Promise<ChannelRecord[]> {
-    if (channels.length === 0) return [];
-    const { readFacts } = await side.ready();
-    const facts = await readFacts(channels);
-    for (const [at, channel] of channels.entries()) {
-      await record(withoutForeign(facts[at]!, channel), channel.role, channel.keyIndex);
+  async function candidates(wanted: ReadonlySet<string> | undefined): Promise<Candidate[]> {
+    const own = (await ledger.channels()).filter(({ role }) => role === 'payee');
+    const asked = own.filter(({ voucherKey }) => !wanted || wanted.has(toHex(voucherKey)));
+    const known = await book.refresh(asked.filter((one) => Lifecycle.phase(one, 0n) !== 'closed'));
+    const unsettled = (await ledger.channels()).filter(
+      (one) => one.role === 'payee' && Statement.claim(one).claimable > 0n,
+    );
+    const ageOf = await ages.see(unsettled.map(nameOf), Number(clock.unixSeconds()));
+    const underWay = settlements.underWay();
+    return known.map((channel) => ({
+      ...channel,
+      inFlight: underWay(formatAddress(channel.voucherKey)).sent,
+      ageS: ageOf(nameOf(channel)),
+    }));
+  }
+
+  function remember(found: Planner.Plan<Candidate>): void {
+    for (const { candidate } of found.rows) skips.delete(formatAddress(candidate.voucherKey));
+    for (const { candidate, reason } of found.skipped) skips.set(formatAddress(candidate.voucherKey), reason);
+  }
+
+  /** Signs a batch at no more than `gasMax`; resolves once it is signed, or joined to one that is under way. */
+  async function begin(batch: Batch, gasMax: bigint): Promise<{ sent: Sent; costMax: bigint }> {
+    const { send, isUnderWay } = await side.ready();
+    const { intent } = batch.call;
+    const known = isUnderWay(batch.call);
+    if (!known) {
+      const rows = batch.rows.map(({ voucherKey, authorized }) => ({
+        voucherKey: formatAddress(voucherKey),
+        amount: String(authorized),
+      }));
+      const since = Number(clock.unixSeconds());
+      const payee = formatAddress(batch.payee);
+      await settlements.begin({ intent, payee, since, rows, closes: batch.closes });
     }
-    return Promise.all(
-      channels.map(async ({ voucherKey, payee }) => (await ledger.channel(voucherKey, payee))!),
+    let costMax = 0n;
+    let confirmed: Promise<Confirmed> | undefined;
+    const signed = new Promise<void>((resolve) => {
+      confirmed = send(batch.call, gasMax, (quote) => {
+        costMax = quote.costMax;
+        resolve();
+      });
+    });
+    confirmed!.catch(() => undefined);
+    try {
+      if (!known) await Promise.race([signed, confirmed]);
+    } catch (thrown) {
+      // Nothing that was signed may be forgotten here: the listener hears its end.
+      if (!isUnderWay(batch.call)) await settlements.drop(intent);
+      throw thrown;
+    }
+    return { sent: { batch, confirmed: confirmed! }, costMax };
+  }
+
+  async function beginAll(batches: readonly Batch[], gasMax: bigint): Promise<Sent[]> {
+    const begun: Sent[] = [];
+    let gasLeft = gasMax;
+    for (const batch of batches) {
+      try {
+        const { sent, costMax } = await begin(batch, gasLeft);
+        begun.push(sent);
+        gasLeft -= costMax;
+      } catch (thrown) {
+        // What is signed goes its way all the same; the caller hears why the rest is not.
+        if (begun.length === 0) throw thrown;
+        await Promise.allSettled(begun.map(({ confirmed }) => confirmed));
+        throw thrown;
+      }
+    }
+    return begun;
+  }
+
+  async function settleBatches(plan: Planner.Plan<Candidate>): Promise<Batch[]> {
+    const { escrow } = await side.ready();
+    const rows = plan.rows.map(({ candidate }) => candidate);
+    return byPayee(rows).flatMap((own) =>
+      chunks(own, limits.settleRowsMax).map((some) => {
+        const { payee } = some[0]!;
+        const [call] = escrow.settle(
+          payee,
+          some.map(({ row }) => row),
+        );
+        return { payee, call: call!, rows: some, closes: 0 };
+      }),
     );
   }
 
-  /** A channel of our key that someone else opened first is not ours to use: it counts as closed. */
-  function withoutForeign(facts: ChannelFacts, { role }: ChannelRecord): ChannelFacts {
-    const foreign = side.account && facts.deposit > 0n && !sameBytes(facts.owner, side.account.address);
-    return role === 'payer' && foreign ? { ...facts, closeAt: TOMBSTONE } : facts;
-  }
-
-  async function find(voucherKey: string): Promise<ChannelRecord> {
-    const key = parseAddress(voucherKey);
-    const found = (await ledger.channels()).find((channel) => toHex(channel.voucherKey) === toHex(key));
-    if (!found) throw new PieceworkError('NOT_FOUND', `no channel with voucher key ${voucherKey}`);
-    return found;
-  }
-
-  async function view(channel: ChannelRecord, confirmed: Confirmed): Promise<WithTransaction> {
-    const shown = channelView(channel, await ledger.sessions(), clock.unixSeconds());
-    return { ...shown, transaction: transactionView(confirmed) };
-  }
-
-  async function openNow(
-    payee: Uint8Array,
-    deposit: bigint,
-    gasMax: bigint,
-    onGas?: OnGas,
-  ): Promise<[ChannelRecord, Confirmed]> {
-    const { escrow, quote, send, isUnderWay } = await side.ready();
-    const { keyIndex, voucherKey } = (await unopened(payee)) ?? ledger.freshVoucherKey();
-    const call = escrow.open({ voucherKey, payee, deposit });
-    if (!isUnderWay(call)) onGas?.(call.purpose, (await quote(call)).costMax, gasMax);
-    // The key is in the book before money can be sent to it, so that no crash can lose it.
-    const none = {
-      voucherKey,
-      payee,
-      owner: side.account!.address,
-      deposit: 0n,
-      settled: 0n,
-      closeAt: 0,
-      block: 0n,
-    };
-    await record(none, 'payer', keyIndex);
-    const confirmed = await send(call, gasMax);
-    const [channel] = await refresh([(await ledger.channel(voucherKey, payee))!]);
-    return [channel!, confirmed];
-  }
-
-  /** A key for this payee whose opening did not land, or is not known to have: it is used before a fresh one. */
-  async function unopened(payee: Uint8Array): Promise<ChannelRecord | undefined> {
-    const own = (await ledger.channels()).filter(
-      (channel) => channel.role === 'payer' && sameBytes(channel.payee, payee) && channel.deposit === 0n,
+  async function closeBatches(targets: readonly Candidate[]): Promise<Batch[]> {
+    const { escrow } = await side.ready();
+    return byPayee(targets).flatMap((own) =>
+      chunks(own, limits.closingsMax).map((some) => {
+        const { payee } = some[0]!;
+        if (!(side.account && sameBytes(side.account.address, payee))) {
+          throw new PieceworkError(
+            'WALLET_MISSING',
+            `only ${formatAddress(payee)} itself can close its channels`,
+          );
+        }
+        const rows = some.filter((one) => Planner.gain(one) > 0n);
+        const closings = some.map((one) => ({
+          voucherKey: one.voucherKey,
+          row: rows.includes(one) ? one.row : undefined,
+        }));
+        const [call] = escrow.cooperativeClose(payee, closings);
+        return { payee, call: call!, rows, closes: some.length };
+      }),
     );
-    return (await refresh(own)).find((channel) => Lifecycle.phase(channel, 0n) === 'none');
-  }
-
-  async function topUpNow(
-    channel: ChannelRecord,
-    amount: bigint,
-    gasMax: bigint,
-    onGas?: OnGas,
-  ): Promise<[ChannelRecord, Confirmed]> {
-    const { escrow, quote, send, isUnderWay } = await side.ready();
-    const call = escrow.topUp(channel, amount, channel.deposit);
-    if (!isUnderWay(call)) onGas?.(call.purpose, (await quote(call)).costMax, gasMax);
-    const confirmed = await send(call, gasMax);
-    const [raised] = await refresh([channel]);
-    return [raised!, confirmed];
-  }
-
-  async function closeAsPayer(channel: ChannelRecord, gasMax: bigint): Promise<Confirmed> {
-    const { chain, escrow, send } = await side.ready();
-    const { timestamp } = await chain.head();
-    const phase = Lifecycle.phase(channel, timestamp);
-    if (phase === 'open') return send(escrow.requestClose(channel), gasMax);
-    if (phase === 'withdrawable') return send(escrow.withdraw(channel), gasMax);
-    if (phase === 'closing') {
-      const left = BigInt(channel.closeAt) - timestamp;
-      throw new PieceworkError(
-        'CHANNEL_CLOSED',
-        `the close is under way; the rest can be withdrawn in ${left} s`,
-      );
-    }
-    throw closedOrNone(phase);
-  }
-
-  async function close(request: ChannelRequest): Promise<WithTransaction> {
-    const [channel] = await refresh([await find(request.voucherKey)]);
-    const gasMax = ceiling(request.gasMax);
-    let confirmed: Confirmed;
-    if (channel!.role === 'payer') {
-      confirmed = await closeAsPayer(channel!, gasMax);
-    } else {
-      if (Lifecycle.phase(channel!, 0n) === 'closed')
-        throw new PieceworkError('CHANNEL_CLOSED', 'the channel is closed');
-      const { escrow, send } = await side.ready();
-      const [call] = escrow.cooperativeClose(channel!.payee, [closing(channel!)]);
-      confirmed = await send(call!, gasMax);
-    }
-    const [closed] = await refresh([channel!]);
-    return view(closed!, confirmed);
   }
 
   async function settle(request: SettleRequest): Promise<SettleReport> {
-    const { chain, escrow, send } = await side.ready();
     const wanted = request.voucherKeys && new Set(request.voucherKeys.map((key) => toHex(parseAddress(key))));
-    const own = (await ledger.channels()).filter(
-      (channel) => channel.role === 'payee' && (!wanted || wanted.has(toHex(channel.voucherKey))),
-    );
-    const channels = await refresh(own.filter((channel) => Lifecycle.phase(channel, 0n) !== 'closed'));
-    const gasPrice = await chain.gasPrice();
-    const policy = { ...Planner.defaultPolicy, force: request.force === true || request.close === true };
-    const plan = Planner.plan(channels, gasPrice, policy);
-    // A close that was mined before a crash shows only now: it is not paid for twice.
-    const closable = channels.filter(
-      (channel) => channel.deposit > 0n && Lifecycle.phase(channel, 0n) !== 'closed',
-    );
-    const targets = request.close ? closable : plan.rows;
-    const skipped = request.close ? [] : plan.skipped;
-    const report = {
-      vouchers: plan.rows.length,
-      closed: request.close ? targets.length : 0,
-      skipped: skipped.map(({ candidate, reason }) => ({
-        voucherKey: formatAddress(candidate.voucherKey),
-        reason,
-      })),
-      expectedFee: String(plan.cost),
-    };
-    if (request.dryRun || targets.length === 0) {
+    const { plan, report, begun } = await exclusively(async () => {
+      const { chain } = await side.ready();
+      const known = await candidates(wanted);
+      const force = request.force === true || request.close === true;
+      const plan = Planner.plan(known, await chain.gasPrice(), { ...options.policy, force });
+      remember(plan);
+      // A close that was mined before a crash shows only now: it is not paid for twice.
+      const closable = known.filter((one) => one.deposit > 0n && Lifecycle.phase(one, 0n) !== 'closed');
+      const batches = request.close ? await closeBatches(closable) : await settleBatches(plan);
+      const report = reportOf(plan, request.close ? closable.length : 0, request.close === true);
+      if (request.dryRun) return { plan, report, begun: [] };
+      const gasMax = request.gasMax === undefined ? options.gasMax : BigInt(request.gasMax);
+      return { plan, report, begun: await beginAll(batches, gasMax) };
+    });
+    if (begun.length === 0) {
       const expected = request.dryRun ? String(plan.credit) : '0';
       return { ...report, transactions: [], settled: expected, returned: '0' };
     }
-    const { payee } = targets[0]!;
-    if (targets.some((target) => !sameBytes(target.payee, payee))) {
-      throw new PieceworkError(
-        'BAD_ARGUMENT',
-        'these channels have several payees: name those of one of them',
-      );
-    }
-    if (request.close && !(side.account && sameBytes(side.account.address, payee))) {
-      throw new PieceworkError(
-        'WALLET_MISSING',
-        `only ${formatAddress(payee)} itself can close its channels`,
-      );
-    }
-    const calls = request.close
-      ? escrow.cooperativeClose(payee, targets.map(closing))
-      : escrow.settle(
-          payee,
-          plan.rows.map(({ row }) => row),
-        );
-    const done: Confirmed[] = [];
-    let gasLeft = ceiling(request.gasMax);
-    for (const call of calls) {
-      const confirmed = await send(call, gasLeft);
-      gasLeft -= confirmed.cost;
-      done.push(confirmed);
-    }
-    await refresh(targets);
+    const ends = await Promise.allSettled(begun.map(({ confirmed }) => confirmed));
+    await book.refresh(begun.flatMap(({ batch }) => batch.rows));
+    const failed = ends.find((end) => end.status === 'rejected');
+    if (failed) throw failed.reason;
+    const { escrow } = await side.ready();
+    const done = ends.flatMap((end) => (end.status === 'fulfilled' ? [end.value] : []));
     const events = done.flatMap((confirmed) => escrow.decode(confirmed));
     return {
       ...report,
@@ -267,62 +235,85 @@ export function createSettling(options: SettlingOptions): Settling {
     };
   }
 
-  async function withdraw(request: WithdrawRequest): Promise<WithdrawReport> {
-    const { escrow, send } = await side.ready();
-    if (!side.account) throw new PieceworkError('WALLET_MISSING');
-    const owner = side.account.address;
-    const to = request.to === undefined ? owner : parseAddress(request.to);
-    const amount = await escrow.credit(owner);
-    if (amount === 0n) return { amount: '0', to: formatAddress(to), transaction: undefined };
-    const confirmed = await send(escrow.withdrawCredit(owner, to), ceiling(request.gasMax));
-    const paid = escrow.decode(confirmed).find((event) => event.type === 'credit_withdrawn');
-    const transaction = transactionView(confirmed);
-    return {
-      amount: String(paid?.type === 'credit_withdrawn' ? paid.amount : 0n),
-      to: formatAddress(to),
-      transaction,
-    };
-  }
-
   return {
-    async open({ payee, deposit, gasMax }) {
-      const [channel, confirmed] = await openNow(parseAddress(payee), BigInt(deposit), ceiling(gasMax));
-      return view(channel, confirmed);
-    },
-    openChannel: async (payee, deposit, gasMax, onGas) =>
-      funded(await openNow(payee, deposit, gasMax, onGas)),
-    topUpChannel: async (channel, amount, gasMax, onGas) =>
-      funded(await topUpNow(channel, amount, gasMax, onGas)),
-    async topUp({ voucherKey, amount, gasMax }) {
-      const [channel] = await refresh([await find(voucherKey)]);
-      // A close that is under way is taken back by it; one that is over is not.
-      const { timestamp } = await (await side.ready()).chain.head();
-      const phase = Lifecycle.phase(channel!, timestamp);
-      if (phase === 'closed' || phase === 'none') throw closedOrNone(phase);
-      const [raised, confirmed] = await topUpNow(channel!, BigInt(amount), ceiling(gasMax));
-      return view(raised, confirmed);
-    },
-    close,
     settle,
-    withdraw,
-    refresh,
+    async close(channel, gasMax) {
+      if (Lifecycle.phase(channel, 0n) === 'closed')
+        throw new PieceworkError('CHANNEL_CLOSED', 'the channel is closed');
+      const voucherKeys = [formatAddress(channel.voucherKey)];
+      const report = await settle({ close: true, voucherKeys, gasMax: String(gasMax) });
+      const [transaction] = report.transactions;
+      if (!transaction) throw new PieceworkError('CHANNEL_CLOSED', 'the channel is not open');
+      await book.refresh([channel]);
+      return transaction;
+    },
+    async withdraw(request: WithdrawRequest) {
+      const { escrow, send } = await side.ready();
+      if (!side.account) throw new PieceworkError('WALLET_MISSING');
+      const owner = side.account.address;
+      const to = request.to === undefined ? owner : parseAddress(request.to);
+      const amount = await escrow.credit(owner);
+      if (amount === 0n) return { amount: '0', to: formatAddress(to), transaction: undefined };
+      const gasMax = request.gasMax === undefined ? options.gasMax : BigInt(request.gasMax);
+      const confirmed = await send(escrow.withdrawCredit(owner, to), gasMax);
+      const paid = escrow.decode(confirmed).find((event) => event.type === 'credit_withdrawn');
+      const transaction = transactionView(confirmed);
+      return {
+        amount: String(paid?.type === 'credit_withdrawn' ? paid.amount : 0n),
+        to: formatAddress(to),
+        transaction,
+      };
+    },
+    skipReason: (voucherKey) => skips.get(voucherKey),
   };
 }
 
-function closedOrNone(phase: 'closed' | 'none'): PieceworkError {
-  return new PieceworkError(
-    'CHANNEL_CLOSED',
-    phase === 'none' ? 'the channel is not open yet' : 'the channel is closed',
+function reportOf(
+  plan: Planner.Plan<Candidate>,
+  closed: number,
+  closing: boolean,
+): Omit<SettleReport, 'transactions' | 'settled' | 'returned'> {
+  const rows = plan.rows.map(
+    ({ candidate, cause, credit }): PlannedRow => ({
+      voucherKey: formatAddress(candidate.voucherKey),
+      cause,
+      credit: String(credit),
+    }),
   );
+  const skipped = plan.skipped.map(({ candidate, reason }) => ({
+    voucherKey: formatAddress(candidate.voucherKey),
+    reason,
+  }));
+  return {
+    vouchers: rows.length,
+    closed,
+    rows,
+    skipped: closing ? [] : skipped,
+    expectedTransactions: plan.transactions,
+    expectedGas: String(plan.gas),
+    expectedFee: plan.cost === undefined ? undefined : String(plan.cost),
+  };
 }
 
-function funded([channel, confirmed]: [ChannelRecord, Confirmed]): Funded {
-  return { channel, transaction: transactionView(confirmed), fee: confirmed.cost };
+function nameOf(channel: ChannelRecord): string {
+  return toHex(channelId(channel));
 }
 
-function closing(channel: ChannelRecord): { voucherKey: Uint8Array; row: Uint8Array | undefined } {
-  const unsettled = channel.authorized > channel.settled && channel.settled < channel.deposit;
-  return { voucherKey: channel.voucherKey, row: unsettled ? channel.row : undefined };
+function byPayee<Item extends ChannelRecord>(items: readonly Item[]): Item[][] {
+  const groups = new Map<string, Item[]>();
+  for (const item of items) {
+    const payee = toHex(item.payee);
+    const group = groups.get(payee);
+    if (group) group.push(item);
+    else groups.set(payee, [item]);
+  }
+  return [...groups.values()];
+}
+
+function chunks<Item>(items: readonly Item[], size: number): Item[][] {
+  const parts: Item[][] = [];
+  for (let at = 0; at < items.length; at += size) parts.push(items.slice(at, at + size));
+  return parts;
 }
 
 function total(events: readonly EscrowEvent[], type: 'settled' | 'closed'): bigint {
@@ -332,9 +323,4 @@ function total(events: readonly EscrowEvent[], type: 'settled' | 'closed'): bigi
     if (event.type === 'closed' && type === 'closed') sum += event.returned;
   }
   return sum;
-}
-
-/** What a channel is called in lists and maps. */
-export function keyName(key: ChannelKey): string {
-  return `${toHex(key.voucherKey)}:${toHex(key.payee)}`;
 }

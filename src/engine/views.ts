@@ -1,30 +1,45 @@
 /** Records of the book as the JSON of operations. Pure. */
 import { formatAddress } from '../channels/channel.js';
 import * as Lifecycle from '../channels/lifecycle.js';
+import type { SettlementRecord, UnderWay } from '../ledger/settlements.js';
 import * as Statement from '../ledger/statement.js';
 import type { ChannelRecord, SessionRecord } from '../native/records.js';
 import { toHex } from '../units.js';
-import type { ChannelView, SessionView, StatementView } from './operations.js';
+import type { ChannelView, SessionView, SettlementView, StatementView } from './operations.js';
 
 export const addressView = formatAddress;
+
+/** What is known of settlements besides the book: by voucher key, 0x-prefixed. */
+export interface SettlementState {
+  readonly underWay: (voucherKey: string) => UnderWay;
+  readonly skipReason: (voucherKey: string) => string | undefined;
+}
 
 /** `now` in unix seconds. */
 export function channelView(
   channel: ChannelRecord,
   sessions: readonly SessionRecord[],
   now: bigint,
+  state?: SettlementState,
 ): ChannelView {
+  const voucherKey = formatAddress(channel.voucherKey);
+  const claim = Statement.claim(channel, state?.underWay(voucherKey));
   const own = sessions.filter((session) => session.channel === channel.index);
   return {
     role: channel.role,
-    voucherKey: formatAddress(channel.voucherKey),
+    voucherKey,
     payee: formatAddress(channel.payee),
     phase: Lifecycle.phase(channel, now),
     closeAt: channel.closeAt,
     deposit: String(channel.deposit),
-    settled: String(channel.settled),
     authorized: String(channel.authorized),
-    claimable: String(Statement.claimable(channel)),
+    claimable: String(claim.claimable),
+    inFlight: String(claim.inFlight),
+    confirmed: String(claim.confirmed),
+    settled: String(claim.final),
+    lost: String(claim.lost),
+    lostReason: claim.lostReason,
+    skipped: claim.claimable > 0n ? state?.skipReason(voucherKey) : undefined,
     granted: String(channel.granted),
     writtenOff: String(channel.writtenOff),
     due: String(channel.due),
@@ -54,27 +69,53 @@ export function statementView(
   domain: { chainId: bigint; hub: Uint8Array },
   channels: readonly ChannelRecord[],
   sessions: readonly SessionRecord[],
+  settlements: readonly SettlementRecord[],
   now: bigint,
+  state: SettlementState,
 ): StatementView {
-  const totals = Statement.totals(channels, sessions);
+  const underWay = ({ voucherKey }: ChannelRecord): UnderWay => state.underWay(formatAddress(voucherKey));
+  const totals = Statement.totals(channels, sessions, underWay);
+  const fees = settlements.reduce((sum, { end }) => sum + BigInt(end?.fee ?? 0), 0n);
   return {
     chainId: String(domain.chainId),
     hub: formatAddress(domain.hub),
-    channels: channels.map((channel) => channelView(channel, sessions, now)),
+    channels: channels.map((channel) => channelView(channel, sessions, now, state)),
     sessions: sessions.map((session) => sessionView(session, channels)),
     totals: {
       earned: String(totals.earned),
       spent: String(totals.spent),
       claimable: String(totals.claimable),
-      settled: String(totals.settled),
+      inFlight: String(totals.inFlight),
+      confirmed: String(totals.confirmed),
+      settled: String(totals.final),
+      lost: String(totals.lost),
+      fees: String(fees),
       bytesServed: String(totals.bytesServed),
       bytesBought: String(totals.bytesBought),
     },
-    checks: Statement.checks(channels, sessions).map(({ name, left, right }) => ({
+    checks: Statement.checks(channels, sessions, underWay).map(({ name, left, right }) => ({
       name,
       left: String(left),
       right: String(right),
       ok: left === right,
     })),
+  };
+}
+
+export function settlementView(record: SettlementRecord, isMined: boolean): SettlementView {
+  const { end, payee, since, vouchers, closes } = record;
+  const open = isMined ? 'confirmed' : 'in_flight';
+  const ended = end?.ok ? 'final' : 'failed';
+  return {
+    state: end ? ended : open,
+    payee,
+    since,
+    vouchers,
+    closes,
+    hash: end?.hash,
+    block: end?.block,
+    gas: end?.gas,
+    fee: end?.fee,
+    settled: end?.settled,
   };
 }

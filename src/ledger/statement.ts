@@ -2,7 +2,9 @@
  * What the book adds up to: pure sums over channels and sessions and the equations that must hold between
  * them, to the base unit. Nothing is rounded and nothing is left out.
  */
+import { TOMBSTONE } from '../channels/channel.js';
 import type { ChannelRecord, SessionRecord } from '../native/records.js';
+import type { UnderWay } from './settlements.js';
 
 export interface StatementCheck {
   readonly name: string;
@@ -14,30 +16,81 @@ export interface Totals {
   /** Heads of channels to us, and from us. */
   readonly earned: bigint;
   readonly spent: bigint;
-  /** Earned and not yet captured on chain, as far as deposits cover it. */
+  /** Earned, covered by deposits, and not on its way to the chain. */
   readonly claimable: bigint;
-  readonly settled: bigint;
+  readonly inFlight: bigint;
+  readonly confirmed: bigint;
+  readonly final: bigint;
+  readonly lost: bigint;
   readonly bytesServed: bigint;
   readonly bytesBought: bigint;
 }
 
-/** What settling a channel now would capture: never more than its deposit. */
-export function claimable(channel: Pick<ChannelRecord, 'authorized' | 'deposit' | 'settled'>): bigint {
-  const covered = channel.authorized < channel.deposit ? channel.authorized : channel.deposit;
-  return covered > channel.settled ? covered - channel.settled : 0n;
+/** Where the money of an accepted head is. The five amounts sum to what was accepted, whatever happens. */
+export interface Claim {
+  /** What settling now would capture: covered by the deposit and not under way. */
+  readonly claimable: bigint;
+  /** In a transaction that is signed and in no block. */
+  readonly inFlight: bigint;
+  /** In a block that may still be replaced. */
+  readonly confirmed: bigint;
+  /** The hub has captured it, as of a block that counts as final. */
+  readonly final: bigint;
+  /** What nothing can capture any more, or not now: see `lostReason`. */
+  readonly lost: bigint;
+  /** `closed`: the channel is closed for ever. `uncovered`: the deposit is smaller than the head. */
+  readonly lostReason: 'closed' | 'uncovered' | undefined;
 }
 
-export function totals(channels: readonly ChannelRecord[], sessions: readonly SessionRecord[]): Totals {
+/** Divides the accepted amount of a channel; `underWay` are the greatest amounts on their way to the chain. */
+export function claim(
+  channel: Pick<ChannelRecord, 'authorized' | 'deposit' | 'settled' | 'closeAt'>,
+  underWay: UnderWay = { sent: 0n, mined: 0n },
+): Claim {
+  const { authorized, deposit, settled } = channel;
+  const closed = channel.closeAt === TOMBSTONE;
+  const reach = closed ? settled : max(settled, min(authorized, deposit));
+  const mined = max(settled, min(underWay.mined, reach));
+  const sent = max(mined, min(underWay.sent, reach));
+  const lost = accepted(channel) - reach;
+  const reason = closed ? 'closed' : 'uncovered';
+  return {
+    claimable: reach - sent,
+    inFlight: sent - mined,
+    confirmed: mined - settled,
+    final: settled,
+    lost,
+    lostReason: lost > 0n ? reason : undefined,
+  };
+}
+
+/** The best voucher's amount. Where the book lost it, the chain may know of a higher one. */
+export function accepted(channel: Pick<ChannelRecord, 'authorized' | 'settled'>): bigint {
+  return max(channel.authorized, channel.settled);
+}
+
+/** Under way by channel; nothing where it is not asked. */
+export type UnderWayOf = (channel: ChannelRecord) => UnderWay;
+
+export function totals(
+  channels: readonly ChannelRecord[],
+  sessions: readonly SessionRecord[],
+  underWay?: UnderWayOf,
+): Totals {
+  const claims = channels.filter(({ role }) => role === 'payee').map((one) => claim(one, underWay?.(one)));
   const payee = channels.filter((channel) => channel.role === 'payee');
   const payer = channels.filter((channel) => channel.role === 'payer');
   const roles = new Map(channels.map((channel) => [channel.index, channel.role]));
   const bytes = (role: 'payee' | 'payer'): bigint =>
     sum(sessions, (session) => (roles.get(session.channel) === role ? BigInt(session.bytes) : 0n));
   return {
-    earned: sum(payee, (channel) => channel.authorized),
+    earned: sum(payee, accepted),
     spent: sum(payer, (channel) => channel.authorized),
-    claimable: sum(payee, claimable),
-    settled: sum(payee, (channel) => channel.settled),
+    claimable: sum(claims, (one) => one.claimable),
+    inFlight: sum(claims, (one) => one.inFlight),
+    confirmed: sum(claims, (one) => one.confirmed),
+    final: sum(claims, (one) => one.final),
+    lost: sum(claims, (one) => one.lost),
     bytesServed: bytes('payee'),
     bytesBought: bytes('payer'),
   };
@@ -47,15 +100,17 @@ export function totals(channels: readonly ChannelRecord[], sessions: readonly Se
 export function checks(
   channels: readonly ChannelRecord[],
   sessions: readonly SessionRecord[],
+  underWay?: UnderWayOf,
 ): StatementCheck[] {
   const result: StatementCheck[] = [];
   const payee = channels.filter((channel) => channel.role === 'payee');
   const payer = channels.filter((channel) => channel.role === 'payer');
   if (payee.length > 0) {
+    const { claimable, inFlight, confirmed, final, lost } = totals(channels, sessions, underWay);
     result.push({
-      name: 'settled + claimable = accepted, as far as deposits cover it',
-      left: sum(payee, (channel) => channel.settled + claimable(channel)),
-      right: sum(payee, (channel) => min(channel.authorized, channel.deposit)),
+      name: 'claimable + in flight + settled + written off = accepted',
+      left: claimable + inFlight + confirmed + final + lost,
+      right: sum(payee, accepted),
     });
     result.push({
       name: 'granted = price of the pieces granted in all sessions',
@@ -80,6 +135,10 @@ function owed(channels: readonly ChannelRecord[], sessions: readonly SessionReco
 
 function sum<Item>(items: readonly Item[], amount: (item: Item) => bigint): bigint {
   return items.reduce((total, item) => total + amount(item), 0n);
+}
+
+function max(a: bigint, b: bigint): bigint {
+  return a > b ? a : b;
 }
 
 function min(a: bigint, b: bigint): bigint {

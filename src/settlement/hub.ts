@@ -24,8 +24,6 @@ import type { Call } from './transaction.js';
 
 /** Each takes about 50,000 gas; together a quarter of a block of 20,000,000. */
 const openingsPerCallMax = 100;
-/** Each takes about 40,000 gas at most: a settled row and a credit to an owner that had none. */
-const closingsPerCallMax = 200;
 const readsAtOnceMax = 8;
 
 export class Hub implements EscrowBackend {
@@ -106,7 +104,7 @@ export class Hub implements EscrowBackend {
   }
 
   cooperativeClose(payee: Address, closings: readonly Closing[]): readonly Call[] {
-    return chunks(closings, closingsPerCallMax).map((some) => {
+    return chunks(closings, limits.closingsMax).map((some) => {
       const rows = some.map((closing) => closing.row).filter((row) => row !== undefined);
       const keys = some.map((closing) => hexlify(closing.voucherKey));
       const call = this.#call(

@@ -1,10 +1,12 @@
 /**
- * Which heads are worth settling now: a pure decision from heads, gas price and policy. Sending is the
- * sender's, splitting into transactions the backend's. Invariant: unless forced, no row is in a plan that
- * costs more than it credits, and no plan costs more than it credits. Amounts in base units.
+ * Which heads are worth settling now: a pure decision from heads, the price of gas and a policy. Sending is the
+ * sender's, splitting into transactions the backend's. Invariants: unless forced, no row is in a plan that costs
+ * more than it credits, no plan costs more than it credits, and no other choice of rows that are due would credit
+ * more after its cost. Amounts in base units.
  */
 import { type Address, TOMBSTONE } from '../channels/channel.js';
-import * as limits from '../limits.js';
+import { settleRowsMax } from '../limits.js';
+import { toHex } from '../units.js';
 
 /** A head and what the chain says of its channel. */
 export interface Candidate {
@@ -14,24 +16,42 @@ export interface Candidate {
   readonly deposit: bigint;
   readonly closeAt: number;
   readonly row: Uint8Array;
+  /** The greatest amount that a transaction under way settles. */
+  readonly inFlight?: bigint;
+  /** The payer, where it is known: what one payer owes in several channels counts together. */
+  readonly owner?: Address | undefined;
+  /** Seconds for which something has been unsettled. */
+  readonly ageS?: number;
 }
 
-/** Gas of a settling transaction: `batch` once and `row` for each row. */
+/** Gas of a settling transaction of at most `rowsMax` rows: `batch` once and `row` for each row. */
 export interface GasModel {
   readonly batch: bigint;
   readonly row: bigint;
+  readonly rowsMax: number;
 }
 
 export interface Policy {
   /** Settles whatever raises a settled amount, at any cost. */
   readonly force: boolean;
-  /** A channel that is not closing waits until its head is worth this many times its gas; at least 1. */
+  /** A head waits until it is worth this many times its gas, and a plan this many times its cost; at least 1. */
   readonly gainFactor: bigint;
+  /** What a plan must bring beyond its cost, unless something in it is urgent. */
+  readonly profitMin: bigint;
+  /** Older heads are urgent, in seconds. */
+  readonly ageMaxS: number | undefined;
+  /** Heads of a payer that owes more than this together are urgent. */
+  readonly exposureMax: bigint | undefined;
 }
+
+/** Why a row is in a plan; all but `ripe` do not wait for a better moment. */
+export type Cause = 'closing' | 'aged' | 'exposed' | 'ripe' | 'forced';
 
 export type SkipReason =
   /** The head is not above what is settled. */
   | 'nothing_new'
+  /** A transaction under way settles it. */
+  | 'in_flight'
   /** There is no such channel, or it is closed for ever. */
   | 'no_channel'
   | 'closed'
@@ -40,20 +60,31 @@ export type SkipReason =
   /** It would pay, but later it pays better. */
   | 'waiting'
   /** It would pay, but there is too little to settle together with it. */
-  | 'batch_below_cost';
+  | 'batch_below_cost'
+  /** Gas is paid in another coin, and no rate between the two is set. */
+  | 'no_rate';
 
 export interface Skipped<C> {
   readonly candidate: C;
   readonly reason: SkipReason;
 }
 
+export interface Planned<C> {
+  readonly candidate: C;
+  readonly cause: Cause;
+  /** What the row is expected to credit. */
+  readonly credit: bigint;
+}
+
 export interface Plan<C> {
-  /** Most urgent first, then greatest gain first. */
-  readonly rows: readonly C[];
+  /** Those that close first, then the greatest gain. */
+  readonly rows: readonly Planned<C>[];
   /** What the payee is expected to be credited. */
   readonly credit: bigint;
+  readonly transactions: number;
   readonly gas: bigint;
-  readonly cost: bigint;
+  /** Undefined where gas has no price in base units. */
+  readonly cost: bigint | undefined;
   readonly skipped: readonly Skipped<C>[];
 }
 
@@ -61,67 +92,144 @@ export interface Plan<C> {
  * What the hub uses with cold channels, rounded up: the row with its 76 bytes of calldata, and once per
  * transaction 21,000, the call, the payee's credit and the event. A test holds it against the real thing.
  */
-export const hubGas: GasModel = { batch: 60_000n, row: 10_400n };
+export const hubGas: GasModel = { batch: 60_000n, row: 10_400n, rowsMax: settleRowsMax };
 
-/** Waits until gas is at most 2 % of what is settled. */
-export const defaultPolicy: Policy = { force: false, gainFactor: 50n };
+/** Waits until gas is at most 2 % of what is settled, but no longer than a week. */
+export const defaultPolicy: Policy = {
+  force: false,
+  gainFactor: 50n,
+  profitMin: 0n,
+  ageMaxS: 7 * 86_400,
+  exposureMax: undefined,
+};
 
 /** What settling the head would credit now: it is clamped to the deposit. Never negative. */
-export function gain(candidate: Pick<Candidate, 'authorized' | 'settled' | 'deposit'>): bigint {
-  const { authorized, settled, deposit } = candidate;
-  if (deposit <= settled || authorized <= settled) return 0n;
-  if (authorized > deposit) return deposit - settled;
-  return authorized - settled;
+export function gain(candidate: Pick<Candidate, 'authorized' | 'settled' | 'deposit' | 'inFlight'>): bigint {
+  const { authorized, settled, deposit, inFlight = 0n } = candidate;
+  const counted = inFlight > settled ? inFlight : settled;
+  const covered = authorized < deposit ? authorized : deposit;
+  return covered > counted ? covered - counted : 0n;
 }
 
 /** Gas of settling `count` rows, in as many transactions as that takes. */
 export function gasOf(count: number, model: GasModel = hubGas): bigint {
-  const batches = Math.ceil(count / limits.settleRowsMax);
-  return BigInt(batches) * model.batch + BigInt(count) * model.row;
+  return BigInt(batchesOf(count, model)) * model.batch + BigInt(count) * model.row;
 }
 
-/** `gasPrice` in base units per unit of gas. */
+/**
+ * Plans a settlement. `gasPrice` in base units per unit of gas, undefined where gas is paid in another coin at no
+ * known rate: then only what is forced is planned. Costs O(n log n) for n candidates.
+ */
 export function plan<C extends Candidate>(
   candidates: readonly C[],
-  gasPrice: bigint,
+  gasPrice: bigint | undefined,
   policy: Policy = defaultPolicy,
   model: GasModel = hubGas,
 ): Plan<C> {
-  const rowCost = model.row * gasPrice;
+  const rowCost = model.row * (gasPrice ?? 0n);
+  const exposed = exposedPayers(candidates, policy.exposureMax);
   const skipped: Skipped<C>[] = [];
-  const taken: C[] = [];
+  const due: Planned<C>[] = [];
   for (const candidate of candidates) {
-    const reason = reasonToSkip(candidate, rowCost, policy);
-    if (reason === undefined) taken.push(candidate);
-    else skipped.push({ candidate, reason });
+    const credit = gain(candidate);
+    const judged = judge(candidate, credit, rowCost, policy, exposed);
+    if ('cause' in judged) due.push({ candidate, credit, cause: judged.cause });
+    else if (policy.force || gasPrice !== undefined || credit === 0n)
+      skipped.push({ candidate, reason: judged.reason });
+    else skipped.push({ candidate, reason: 'no_rate' });
   }
-  const rows = taken.sort(byUrgency);
-  const credit = rows.reduce((sum, row) => sum + gain(row), 0n);
+  due.sort(byCredit);
+  const { force } = policy;
+  if (!force && gasPrice === undefined) return nothing(due, 'no_rate', skipped);
+  const count = force ? due.length : bestCount(due, gasPrice ?? 0n, model);
+  const rows = closingFirst(due, count);
+  const credit = total(rows);
   const gas = gasOf(rows.length, model);
-  const cost = gas * gasPrice;
-  const factor = rows.some((row) => row.closeAt !== 0) ? 1n : policy.gainFactor;
-  if (policy.force || credit >= cost * factor) return { rows, credit, gas, cost, skipped };
-  const reason = credit >= cost ? 'waiting' : 'batch_below_cost';
-  const rest = rows.map((candidate) => ({ candidate, reason }) as const);
-  return { rows: [], credit: 0n, gas: 0n, cost: 0n, skipped: [...skipped, ...rest] };
+  const cost = gasPrice === undefined ? undefined : gas * gasPrice;
+  if (!force && cost !== undefined) {
+    if (credit <= cost) return nothing(due, 'batch_below_cost', skipped);
+    const urgent = rows.some(({ cause }) => cause !== 'ripe');
+    const early = credit < cost * policy.gainFactor || credit - cost < policy.profitMin;
+    if (!urgent && early) return nothing(due, 'waiting', skipped);
+  }
+  const taken = new Set(rows);
+  const rest = due.filter((row) => !taken.has(row));
+  const left = rest.map(({ candidate }) => ({ candidate, reason: 'batch_below_cost' }) as const);
+  const transactions = batchesOf(rows.length, model);
+  return { rows, credit, transactions, gas, cost, skipped: [...skipped, ...left] };
 }
 
-function reasonToSkip(candidate: Candidate, rowCost: bigint, policy: Policy): SkipReason | undefined {
-  if (candidate.deposit === 0n) return 'no_channel';
-  if (candidate.closeAt === TOMBSTONE) return 'closed';
-  const credited = gain(candidate);
-  if (credited === 0n) return 'nothing_new';
-  if (policy.force) return undefined;
-  if (credited < rowCost) return 'below_cost';
-  if (candidate.closeAt === 0 && credited < rowCost * policy.gainFactor) return 'waiting';
-  return undefined;
+function judge(
+  candidate: Candidate,
+  credit: bigint,
+  rowCost: bigint,
+  policy: Policy,
+  exposed: ReadonlySet<string>,
+): { readonly cause: Cause } | { readonly reason: SkipReason } {
+  if (candidate.deposit === 0n) return { reason: 'no_channel' };
+  if (candidate.closeAt === TOMBSTONE) return { reason: 'closed' };
+  if (credit === 0n) {
+    const underWay = gain({ ...candidate, inFlight: 0n }) > 0n;
+    return { reason: underWay ? 'in_flight' : 'nothing_new' };
+  }
+  if (policy.force) return { cause: 'forced' };
+  if (credit <= rowCost) return { reason: 'below_cost' };
+  if (candidate.closeAt !== 0) return { cause: 'closing' };
+  if (policy.ageMaxS !== undefined && (candidate.ageS ?? 0) >= policy.ageMaxS) return { cause: 'aged' };
+  if (candidate.owner && exposed.has(toHex(candidate.owner))) return { cause: 'exposed' };
+  return credit < rowCost * policy.gainFactor ? { reason: 'waiting' } : { cause: 'ripe' };
+}
+
+/** Payers that owe more than `exposureMax` in all their channels together. */
+function exposedPayers(candidates: readonly Candidate[], exposureMax: bigint | undefined): Set<string> {
+  const owed = new Map<string, bigint>();
+  if (exposureMax === undefined) return new Set();
+  for (const candidate of candidates) {
+    if (!candidate.owner || candidate.closeAt === TOMBSTONE) continue;
+    const payer = toHex(candidate.owner);
+    owed.set(payer, (owed.get(payer) ?? 0n) + gain(candidate));
+  }
+  return new Set([...owed].filter(([, sum]) => sum > exposureMax).map(([payer]) => payer));
+}
+
+/**
+ * How many of the rows, greatest first, credit most after their cost. Every row is worth its own gas, so only a
+ * last transaction that is not full can be worth less than it costs: whole transactions and all rows are tried.
+ */
+function bestCount(rows: readonly Planned<Candidate>[], gasPrice: bigint, model: GasModel): number {
+  let [best, bestNet, net] = [0, 0n, 0n];
+  for (const [index, { credit }] of rows.entries()) {
+    net += credit - model.row * gasPrice;
+    const count = index + 1;
+    if (count % model.rowsMax !== 0 && count !== rows.length) continue;
+    const afterBatches = net - BigInt(batchesOf(count, model)) * model.batch * gasPrice;
+    if (afterBatches > bestNet) [best, bestNet] = [count, afterBatches];
+  }
+  return best;
+}
+
+/** Fills `count` places: what can wait makes room for what is lost otherwise. */
+function closingFirst<C extends Candidate>(rows: readonly Planned<C>[], count: number): Planned<C>[] {
+  const closing = rows.filter(({ candidate }) => candidate.closeAt !== 0);
+  const others = rows.filter(({ candidate }) => candidate.closeAt === 0);
+  return [...closing, ...others].slice(0, count);
+}
+
+function nothing<C>(due: readonly Planned<C>[], reason: SkipReason, skipped: readonly Skipped<C>[]): Plan<C> {
+  const rest = due.map(({ candidate }) => ({ candidate, reason }));
+  return { rows: [], credit: 0n, transactions: 0, gas: 0n, cost: 0n, skipped: [...skipped, ...rest] };
+}
+
+function batchesOf(count: number, { rowsMax }: GasModel): number {
+  return Math.ceil(count / rowsMax);
+}
+
+function total(rows: readonly Planned<unknown>[]): bigint {
+  return rows.reduce((sum, { credit }) => sum + credit, 0n);
 }
 
 /** A total order, so that the same heads always give the same plan. */
-function byUrgency(a: Candidate, b: Candidate): number {
-  const [dueA, dueB] = [a.closeAt === 0 ? TOMBSTONE : a.closeAt, b.closeAt === 0 ? TOMBSTONE : b.closeAt];
-  if (dueA !== dueB) return dueA - dueB;
-  const [gainA, gainB] = [gain(a), gain(b)];
-  if (gainA !== gainB) return gainA > gainB ? -1 : 1;
-  return Buffer.compare(a.voucherKey, b.voucherKey);
+function byCredit(a: Planned<Candidate>, b: Planned<Candidate>): number {
+  if (a.credit !== b.credit) return a.credit > b.credit ? -1 : 1;
+  return Buffer.compare(a.candidate.voucherKey, b.candidate.voucherKey);
 }

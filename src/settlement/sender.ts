@@ -26,6 +26,16 @@ export interface SenderOptions {
   readonly raisePermille?: number;
   /** Names the contract's own errors. */
   readonly explain?: Explain;
+  readonly listener?: SenderListener;
+}
+
+/** Hears of every transaction, whoever sent it and also those found in the store. */
+export interface SenderListener {
+  onProgress(record: StoredTransaction, progress: Progress): void;
+  /** Runs like `SendOptions.onConfirmed`, after it. */
+  onConfirmed(receipt: Follow.Confirmed, record: StoredTransaction): Promise<void>;
+  /** It can have no effect any more; runs before its record is removed. */
+  onFailed(record: StoredTransaction): Promise<void>;
 }
 
 export interface SendOptions {
@@ -89,6 +99,7 @@ export class Sender {
   readonly #closing = new AbortController();
   readonly #release: () => void;
   #signing: Promise<unknown> = Promise.resolve();
+  #closed: Promise<void> | undefined;
 
   /** Use `open`. */
   constructor(
@@ -155,7 +166,12 @@ export class Sender {
   }
 
   /** Stops following; stored transactions stay stored. The account is free for another sender. */
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
     this.#closing.abort();
     await Promise.allSettled([this.#signing, ...this.#running.values()]);
     this.#release();
@@ -233,7 +249,7 @@ export class Sender {
       variants: [Transactions.variantOf(signed, gasPrice)],
     };
     await this.#keep(record);
-    options.progress?.({ step: 'signed', hash: record.id, quote });
+    this.#tell(record, options, { step: 'signed', hash: record.id, quote });
     await this.#broadcast(record, signed.raw);
     return record;
   }
@@ -255,7 +271,7 @@ export class Sender {
     const signed = this.account.signTransaction(Transactions.fieldsOf(record, gasPrice));
     const dearer = { ...record, variants: [...record.variants, Transactions.variantOf(signed, gasPrice)] };
     await this.#keep(dearer);
-    options.progress?.({ step: 'replaced', hash: signed.hash, gasPrice });
+    this.#tell(record, options, { step: 'replaced', hash: signed.hash, gasPrice });
     return dearer;
   }
 
@@ -270,7 +286,7 @@ export class Sender {
     const answer = await this.chain.broadcast(raw).catch(unlessUnreachable);
     // Unreachable: they may have arrived all the same, so following decides.
     if (answer === undefined || answer.accepted) return;
-    await this.#forget(record);
+    await this.#forget(record, true);
     const code = /insufficient funds/i.test(answer.reason) ? 'INSUFFICIENT_FUNDS' : 'CHAIN_REJECTED';
     throw new PieceworkError(code, `${record.purpose}: ${answer.reason}`);
   }
@@ -284,15 +300,22 @@ export class Sender {
         replace: (stuck) => this.#replace(stuck, options),
         signal: this.#closing.signal,
         explain: this.#options.explain,
-        progress: options.progress,
+        progress: (progress) => this.#tell(record, options, progress),
       });
-      await options.onConfirmed?.(confirmed, this.#pending.get(record.id) ?? record);
+      const stored = this.#pending.get(record.id) ?? record;
+      await options.onConfirmed?.(confirmed, stored);
+      await this.#options.listener?.onConfirmed(confirmed, stored);
       await this.#forget(record);
       return confirmed;
     } catch (thrown) {
-      if (thrown instanceof PieceworkError && thrown.code === 'TX_FAILED') await this.#forget(record);
+      if (thrown instanceof PieceworkError && thrown.code === 'TX_FAILED') await this.#forget(record, true);
       throw thrown;
     }
+  }
+
+  #tell(record: StoredTransaction, options: SendOptions, progress: Progress): void {
+    options.progress?.(progress);
+    this.#options.listener?.onProgress(record, progress);
   }
 
   async #keep(record: StoredTransaction): Promise<void> {
@@ -300,7 +323,8 @@ export class Sender {
     this.#pending.set(record.id, record);
   }
 
-  async #forget(record: StoredTransaction): Promise<void> {
+  async #forget(record: StoredTransaction, inVain = false): Promise<void> {
+    if (inVain) await this.#options.listener?.onFailed(record);
     await this.#store.remove(record.id);
     this.#pending.delete(record.id);
   }

@@ -41,7 +41,7 @@ process.once('exit', () => {
 });
 
 export function start(args: readonly string[], environment: NodeJS.ProcessEnv = {}): Running {
-  const env = { ...process.env, NO_COLOR: '1', ...environment };
+  const env = { ...process.env, NO_COLOR: '1', PIECEWORK_SETTLE: 'manual', ...environment };
   const child = spawn(process.execPath, [MAIN, ...args], { stdio: ['ignore', 'pipe', 'pipe'], env });
   children.add(child);
   const lines: Line[] = [];

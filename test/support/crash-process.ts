@@ -43,7 +43,7 @@ export function start(
   onLine: (line: Line) => void = () => {},
   environment: NodeJS.ProcessEnv = {},
 ): Process {
-  const env = { ...process.env, ...environment };
+  const env = { ...process.env, PIECEWORK_SETTLE: 'manual', ...environment };
   const child = spawn(process.execPath, [MAIN, ...args], { stdio: ['ignore', 'pipe', 'pipe'], env });
   running.add(child);
   const lines: Line[] = [];

@@ -34,6 +34,7 @@ function operations(): Operations {
     topUp: verb('topUp'),
     closeChannel: verb('closeChannel'),
     settle: verb('settle'),
+    settlements: verb('settlements'),
     withdraw: verb('withdraw'),
     statement: verb('statement'),
     seed: verb('seed'),
@@ -116,6 +117,7 @@ const ROUTES: ReadonlyArray<readonly [string, string, unknown]> = [
   ['GET', '/metrics', undefined],
   ['GET', '/v1/channels', undefined],
   ['GET', `/v1/channels/${KEY}`, undefined],
+  ['GET', '/v1/settlements', undefined],
   ['GET', '/v1/statement', undefined],
   ['POST', '/v1/channels', { payee: PAYEE, deposit: '5' }],
   ['POST', '/v1/top-ups', { voucherKey: KEY, amount: '5' }],
@@ -182,7 +184,18 @@ test('every route passes on what it was asked', async () => {
     expect([method, path, status]).toEqual([method, path, 200]);
   }
   expect(asked.map(({ verb }) => verb)).toEqual([
-    ...['status', 'channels', 'channel', 'statement', 'open', 'topUp', 'closeChannel', 'settle', 'withdraw'],
+    ...[
+      'status',
+      'channels',
+      'channel',
+      'settlements',
+      'statement',
+      'open',
+      'topUp',
+      'closeChannel',
+      'settle',
+      'withdraw',
+    ],
     ...['seed', 'fetch'],
   ]);
   expect(asked.find(({ verb }) => verb === 'channel')?.what).toBe(KEY);
@@ -278,11 +291,15 @@ test('every operation error has its status, and a bug tells nothing of itself', 
 
 test('metrics are text that Prometheus reads, without anything a peer could have said', async () => {
   answer = () => ({
-    ...{ peers: 3, earned: '1500000000000000000', claimable: '250000000000000000' },
+    ...{ peers: 3, earned: '1500000000000000000' },
     torrents: [{ infohash: 'ab'.repeat(20), name: 'evil"} 1\nname', peers: 1, bytesServed: 7 }],
-    [Symbol.iterator]: function* () {
-      yield { role: 'payee', phase: 'open' };
-      yield { role: 'payee', phase: 'open' };
+    channels: [
+      { role: 'payee', phase: 'open', skipped: 'waiting' },
+      { role: 'payee', phase: 'open' },
+    ],
+    totals: {
+      ...{ claimable: '250000000000000000', inFlight: '1', confirmed: '0', settled: '1250000000000000000' },
+      ...{ lost: '0', fees: '500000000000000000' },
     },
   });
   const { status, type, text } = await http({ path: '/metrics', headers: bearer });
@@ -292,7 +309,10 @@ test('metrics are text that Prometheus reads, without anything a peer could have
     expect(line).toMatch(line.startsWith('#') ? /^# (HELP|TYPE) / : sample);
   expect(text).toContain('\npiecework_peers 3\n');
   expect(text).toContain('\npiecework_earned_btt 1.5\n');
-  expect(text).toContain('\npiecework_claimable_btt 0.25\n');
+  expect(text).toContain('\npiecework_claims_btt{state="claimable"} 0.25\n');
+  expect(text).toContain('\npiecework_claims_btt{state="final"} 1.25\n');
+  expect(text).toContain('\npiecework_settlement_fees_btt 0.5\n');
+  expect(text).toContain('\npiecework_skipped_channels{reason="waiting"} 1\n');
   expect(text).toContain(`piecework_served_bytes{infohash="${'ab'.repeat(20)}"} 7`);
   expect(text).toContain('piecework_channels{role="payee",phase="open"} 2');
   expect(text).not.toContain('evil');

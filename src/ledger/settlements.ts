@@ -1,0 +1,143 @@
+/**
+ * Settlements under way and done: which amounts a transaction is to capture, durable before it is signed, and what
+ * became of it. The truth about what is settled is the chain's; this says what is neither settled any more to be
+ * claimed nor settled yet. Invariant: a row counts as under way from before its transaction exists until the end of
+ * that transaction is durable here. Amounts in base units.
+ */
+import { createHash } from 'node:crypto';
+import { settlementsKeptMax } from '../limits.js';
+import type { Ledger } from './ledger.js';
+
+export interface SettlementRow {
+  /** 0x-prefixed lower-case hex. */
+  readonly voucherKey: string;
+  readonly amount: string;
+}
+
+/** Strings and numbers only, so that it survives JSON. */
+export interface SettlementRecord {
+  /** Names the effect that is wanted: that of the transaction's call. */
+  readonly intent: string;
+  readonly payee: string;
+  /** Unix seconds. */
+  readonly since: number;
+  /** Channels that are closed with it. */
+  readonly closes: number;
+  /** How many rows it has; the rows themselves are kept while it is under way. */
+  readonly vouchers: number;
+  readonly rows: readonly SettlementRow[];
+  readonly end: SettlementEnd | undefined;
+}
+
+export interface SettlementEnd {
+  /** False when it was mined in vain: then only its gas was spent. */
+  readonly ok: boolean;
+  readonly hash: string;
+  readonly block: string;
+  readonly gas: string;
+  readonly fee: string;
+  /** What the chain credited to the payee. */
+  readonly settled: string;
+}
+
+/** How far a row under way has come: signed and perhaps sent, or in a block that may still be replaced. */
+export interface UnderWay {
+  readonly sent: bigint;
+  readonly mined: bigint;
+}
+
+const SPACE = 2;
+const NOTHING: UnderWay = { sent: 0n, mined: 0n };
+
+export class Settlements {
+  readonly #ledger: Ledger;
+  readonly #records: Map<string, SettlementRecord>;
+  readonly #mined = new Set<string>();
+
+  private constructor(ledger: Ledger, records: readonly SettlementRecord[]) {
+    this.#ledger = ledger;
+    this.#records = new Map(records.map((record) => [record.intent, record]));
+  }
+
+  static async open(ledger: Ledger): Promise<Settlements> {
+    const records = await ledger.notes<SettlementRecord>(SPACE);
+    return new Settlements(
+      ledger,
+      records.sort((a, b) => a.since - b.since),
+    );
+  }
+
+  /** Oldest first. */
+  get all(): readonly SettlementRecord[] {
+    return [...this.#records.values()];
+  }
+
+  /** Durable before it returns: only then may its transaction be signed. */
+  async begin(record: Omit<SettlementRecord, 'end' | 'vouchers'>): Promise<void> {
+    await this.#put({ ...record, vouchers: record.rows.length, end: undefined });
+    await this.#prune();
+  }
+
+  isMined(intent: string): boolean {
+    return this.#mined.has(intent);
+  }
+
+  /** Its transaction is in a block, or, after a reorganisation, no longer is. */
+  setMined(intent: string, mined: boolean): void {
+    if (mined) this.#mined.add(intent);
+    else this.#mined.delete(intent);
+  }
+
+  /** Its transaction came to its end. Does nothing for an intent that was never begun. */
+  async finish(intent: string, end: SettlementEnd): Promise<void> {
+    const record = this.#records.get(intent);
+    if (!record) return;
+    await this.#put({ ...record, rows: [], end });
+    this.#mined.delete(intent);
+  }
+
+  /** No transaction of it can have an effect. */
+  async drop(intent: string): Promise<void> {
+    this.#mined.delete(intent);
+    if (!this.#records.delete(intent)) return;
+    await this.#ledger.removeNote(SPACE, keyOf(intent));
+  }
+
+  /** Drops what was begun and has no transaction: the process ended between the two. */
+  async dropUnsigned(isSigned: (intent: string) => boolean): Promise<void> {
+    for (const { intent, end } of this.all) {
+      if (end === undefined && !isSigned(intent)) await this.drop(intent);
+    }
+  }
+
+  /** The greatest amounts of each voucher key that are under way; by voucher key, 0x-prefixed. Costs O(rows under way). */
+  underWay(): (voucherKey: string) => UnderWay {
+    const found = new Map<string, UnderWay>();
+    for (const { intent, end, rows } of this.#records.values()) {
+      if (end !== undefined) continue;
+      for (const { voucherKey, amount } of rows) {
+        const { sent, mined } = found.get(voucherKey) ?? NOTHING;
+        const value = BigInt(amount);
+        const inBlock = this.#mined.has(intent) && value > mined;
+        found.set(voucherKey, { sent: value > sent ? value : sent, mined: inBlock ? value : mined });
+      }
+    }
+    return (voucherKey) => found.get(voucherKey) ?? NOTHING;
+  }
+
+  async #put(record: SettlementRecord): Promise<void> {
+    await this.#ledger.putNote(SPACE, keyOf(record.intent), record);
+    this.#records.set(record.intent, record);
+  }
+
+  async #prune(): Promise<void> {
+    for (const { intent, end } of this.all) {
+      if (this.#records.size <= settlementsKeptMax) return;
+      if (end !== undefined) await this.drop(intent);
+    }
+  }
+}
+
+function keyOf(intent: string): Uint8Array {
+  return new Uint8Array(createHash('sha256').update(intent, 'utf8').digest());
+}
