@@ -8,6 +8,7 @@ import { join, resolve } from 'node:path';
 import { type Address, parseAddress } from './channels/channel.js';
 import { PieceworkError } from './errors.js';
 import type { Policy } from './settlement/planner.js';
+import * as GasRate from './settlement/gas-rate.js';
 import * as Profile from './settlement/profile.js';
 import { MIB, parseAmount, parseDuration, parsePrice, parseSize } from './units.js';
 
@@ -25,6 +26,10 @@ export interface ChainConfig {
   readonly rpcUrls: readonly string[];
   readonly confirmations: number;
   readonly hub: Address | undefined;
+  /** Nodes that must agree on what raises credit; by default two, or one where only one is configured. */
+  readonly agreement?: number;
+  /** What gas costs in BTT; undefined where it is paid in another coin and no rate is set. */
+  readonly gasRate?: GasRate.GasRate | undefined;
 }
 
 /** What a payee asks and risks. Amounts in base units. */
@@ -71,6 +76,8 @@ export interface Settings {
   readonly rpc?: readonly string[] | string;
   readonly confirmations?: number | string;
   readonly hub?: string;
+  readonly agreement?: number | string;
+  readonly gasRate?: string;
   readonly price?: string;
   readonly exposure?: string;
   readonly window?: string;
@@ -123,7 +130,7 @@ const DEFAULTS = {
 /** Everything that can be set. */
 export const settingNames = [
   ...(Object.keys(DEFAULTS) as (keyof typeof DEFAULTS)[]),
-  ...(['dataDir', 'rpc', 'confirmations', 'hub'] as const),
+  ...(['dataDir', 'rpc', 'confirmations', 'hub', 'agreement', 'gasRate'] as const),
 ];
 const NAMES = new Set<string>(settingNames);
 const LOG_LEVELS = ['silent', 'error', 'warn', 'info', 'debug', 'trace'];
@@ -185,11 +192,14 @@ function chainOf(settings: Settings): ChainConfig {
   const rpc = typeof settings.rpc === 'string' ? settings.rpc.split(',') : settings.rpc;
   const rpcUrls = (rpc ?? profile.rpcUrls).map((url) => httpUrl(url.trim()));
   const confirmations = settings.confirmations ?? profile.confirmations;
+  const agreement = settings.agreement ?? Math.min(2, rpcUrls.length);
   return {
     profile,
     rpcUrls,
     confirmations: whole('confirmations', confirmations, 1, 10_000),
     hub: settings.hub === undefined ? profile.hub : parseAddress(settings.hub),
+    agreement: whole('agreement', agreement, 1, rpcUrls.length),
+    gasRate: GasRate.rateOf(profile, settings.gasRate),
   };
 }
 

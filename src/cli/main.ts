@@ -24,10 +24,15 @@ function build(): Command {
     .description('Pay for BitTorrent pieces, and be paid for serving them.')
     .version('0.1.0')
     .option('--data-dir <folder>', 'where wallet, ledger and settings are (default: ~/.piecework)')
-    .option('--chain <name>', 'bttc, donau or local (default: bttc)')
+    .option('--chain <name>', 'bttc, donau, ethereum, bnb, local, or a profile file (default: bttc)')
     .option('--rpc <urls>', 'nodes of that chain, separated by commas')
     .option('--hub <address>', 'the escrow contract')
     .option('--confirmations <count>', 'blocks after which the chain is believed')
+    .option(
+      '--agreement <count>',
+      'nodes that must agree on what raises credit (default: 2, or 1 with one node)',
+    )
+    .option('--gas-rate <btt>', 'BTT for one coin of gas, where gas is not paid in BTT')
     .option('--password-file <file>', 'first line is the wallet password (asked for in a terminal otherwise)')
     .option('--log-level <level>', 'silent, error, warn, info, debug or trace')
     .option('--json', 'print JSON for programs instead of text')

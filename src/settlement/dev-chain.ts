@@ -12,7 +12,7 @@ import { createRequire } from 'node:module';
 import { getBytes, HDNodeWallet, Mnemonic } from 'ethers';
 import { PieceworkError } from '../errors.js';
 import { Account } from './account.js';
-import { local, type Profile } from './profile.js';
+import { named, type Profile } from './profile.js';
 
 export interface DevChainOptions {
   readonly chainId?: bigint;
@@ -40,6 +40,7 @@ export interface DevChain {
 /** The mnemonic every development chain uses. Never send anything of value to its accounts. */
 export const MNEMONIC = 'test test test test test test test test test test test junk';
 
+const local = named('local');
 const GAS_LIMIT = 20_000_000;
 const BLOCK_TIME = 2;
 const ACCOUNT_COUNT = 10;

@@ -5,9 +5,10 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { PieceworkError } from '../../../src/errors.js';
 import type { Chain } from '../../../src/settlement/chain.js';
 import type { DevChain } from '../../../src/settlement/dev-chain.js';
-import { bttc, local } from '../../../src/settlement/profile.js';
+import { named } from '../../../src/settlement/profile.js';
 import { ask, connectTo, failure, mine, type Relay, startChain, startRelay } from './support.js';
 
+const [bttc, local] = [named('bttc'), named('local')];
 let dev: DevChain;
 let relay: Relay;
 /** A port that was free a moment ago: connecting is refused. */
