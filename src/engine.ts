@@ -151,7 +151,9 @@ export class Engine implements Ops.Operations {
     });
     this.failed.catch(() => undefined);
     const { chain, buying, settling } = options.config;
-    this.#side = openChainSide(chain, chain.hub!, options.account, ledger);
+    this.#side = openChainSide(chain, chain.hub!, options.account, ledger, (text) =>
+      this.#event('warn', text),
+    );
     const onFacts = async (facts: ChannelFacts): Promise<void> => this.#selling?.onFacts(facts);
     this.#book = createChainBook({ side: this.#side, ledger, onFacts });
     const common = { side: this.#side, book: this.#book, clock: this.#clock };
@@ -252,6 +254,7 @@ export class Engine implements Ops.Operations {
       })),
       earned: String(summary.payeeAuthorized),
       claimable: totals.claimable,
+      nodeAlarms: this.#side.alarms,
     };
   }
 

@@ -75,6 +75,17 @@ export const openFilesMax = 256;
 // Chain.
 export const rpcTimeoutMs = 15_000;
 export const rpcRetriesMax = 3;
+/** How often a node shows again that it serves the right chain. */
+export const nodeRecheckMs = 30_000;
+/** How long nodes that were slower than the ones needed for agreement are still waited for. */
+export const nodePatienceMs = 500;
+/** How long a node that failed or was contradicted is not asked; doubles with each time in a row. */
+export const nodeAsideMs = 30_000;
+export const nodeAsideMsMax = 600_000;
+/** A node whose newest block lies further from the others' is stale, or ahead of the chain. */
+export const headLagBlocksMax = 16n;
+/** A standing alarm about a node is told again after this long; the counters count every one. */
+export const alarmRepeatMs = 600_000;
 /** Rows of one settling transaction: about half a block's gas and 76 KB of the 128 KiB a transaction may have. */
 export const settleRowsMax = 1_000;
 /** Channels closed by one transaction, each at most about 40,000 gas: a settled row and a credit to a new owner. */

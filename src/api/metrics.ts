@@ -27,6 +27,7 @@ export function createMetrics(operations: Operations): Metrics {
   const skipped = gauge('skipped_channels', 'Channels the last plan left out with something to claim', [
     'reason',
   ]);
+  const alarms = gauge('node_alarms', 'Faults found in chain nodes since the start', ['kind']);
   const channels = gauge('channels', 'Channels known', ['role', 'phase']);
 
   return {
@@ -46,6 +47,7 @@ export function createMetrics(operations: Operations): Metrics {
       fees.set(inBtt(totals.fees));
       skipped.reset();
       for (const { skipped: reason } of rows) if (reason !== undefined) skipped.inc({ reason });
+      for (const [kind, count] of Object.entries(status.nodeAlarms)) alarms.set({ kind }, count);
       channels.reset();
       for (const row of rows) channels.inc({ role: row.role, phase: row.phase });
       return registry.metrics();

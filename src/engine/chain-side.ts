@@ -19,7 +19,14 @@ import type { Confirmed } from '../settlement/follow.js';
 import { Hub } from '../settlement/hub.js';
 import * as HubCode from '../settlement/hub-code.js';
 import * as Senders from '../settlement/sender.js';
-import type { Call, Quote, StoredTransaction, TransactionStore } from '../settlement/transaction.js';
+import {
+  type Call,
+  pullingGas,
+  type Quote,
+  quote as quoteOf,
+  type StoredTransaction,
+  type TransactionStore,
+} from '../settlement/transaction.js';
 import { fromHex } from '../units.js';
 import type { TransactionView } from './operations.js';
 
@@ -39,6 +46,8 @@ export interface ChainSide {
   readonly account: Account | undefined;
   /** To be called before the first `ready`. */
   listen(listener: TransactionListener): void;
+  /** What was found wrong with nodes so far, by kind. */
+  readonly alarms: Chains.Chain['alarms'];
   /** Connects, checks chain and hub. @throws PieceworkError CHAIN_*, HUB_*. */
   ready(): Promise<ReadyChain>;
   /** Waits for no transaction any more: those under way stay stored. Reading goes on. */
@@ -66,6 +75,7 @@ export function openChainSide(
   hub: Address,
   account: Account | undefined,
   ledger: Ledger,
+  onWarning: (text: string) => void,
 ): ChainSide {
   let opening: Promise<ReadyChain> | undefined;
   let chain: Chains.Chain | undefined;
@@ -74,8 +84,12 @@ export function openChainSide(
   const profile = { ...config.profile, rpcUrls: config.rpcUrls, confirmations: config.confirmations };
 
   async function open(): Promise<ReadyChain> {
-    chain = await Chains.connect(profile);
-    const escrow = new Hub(chain, hub, await HubCode.readArtifact());
+    chain = await Chains.connect(profile, {
+      agreement: config.agreement,
+      onAlarm: ({ node, detail }) => onWarning(`the node ${node} ${detail}`),
+    });
+    const known = (key: ChannelKey) => ledger.channel(key.voucherKey, key.payee);
+    const escrow = new Hub(chain, hub, await HubCode.artifactFor(profile.asset), { known });
     const terms = await escrow.verify();
     if (account) {
       sender = await Senders.open(chain, account, transactionStore(ledger), {
@@ -96,6 +110,9 @@ export function openChainSide(
     account,
     listen(heard) {
       listener = heard;
+    },
+    get alarms() {
+      return chain?.alarms ?? { silent: 0, wrong_chain: 0, stale: 0, contradiction: 0 };
     },
     ready() {
       opening ??= open().catch((thrown) => {
@@ -127,18 +144,42 @@ function readyChain(
     if (!sender) throw new PieceworkError('WALLET_MISSING', 'this needs a wallet: it sends a transaction');
     return sender;
   };
+  let pulling: Promise<unknown> = Promise.resolve();
+
+  async function allow(call: Call, gasMax: bigint | undefined): Promise<bigint | undefined> {
+    const approval = await escrow.approval(needSender().account.address, call);
+    if (!approval) return gasMax;
+    const { cost } = await needSender().send(approval, gasMax === undefined ? {} : { gasCeiling: gasMax });
+    return gasMax === undefined ? undefined : gasMax - cost;
+  }
+
+  async function send(call: Call, gasMax: bigint | undefined, onSigned?: (quote: Quote) => void) {
+    return needSender().send(call, {
+      ...(gasMax === undefined ? {} : { gasCeiling: gasMax }),
+      progress: (step) => step.step === 'signed' && onSigned?.(step.quote),
+    });
+  }
+
   return {
     chain,
     escrow,
     terms,
     readFacts: (keys) => escrow.readChannels(keys),
-    quote: async (call) => needSender().quote(call),
+    async quote(call) {
+      const approval = await escrow.approval(needSender().account.address, call);
+      if (!approval) return needSender().quote(call);
+      // Nobody can try out a call whose allowance is still missing.
+      const allowing = await needSender().quote(approval);
+      return quoteOf(call, allowing.gas + pullingGas(call), allowing.gasPrice);
+    },
     isUnderWay: (call) => senderOf()?.pending.some(({ intent }) => intent === call.intent) ?? false,
-    send: async (call, gasMax, onSigned) =>
-      needSender().send(call, {
-        ...(gasMax === undefined ? {} : { gasCeiling: gasMax }),
-        progress: (step) => step.step === 'signed' && onSigned?.(step.quote),
-      }),
+    send(call, gasMax, onSigned) {
+      if (call.pulls === undefined) return send(call, gasMax, onSigned);
+      // One at a time: an allowance is exact, and a second one would replace it.
+      const run = pulling.then(async () => send(call, await allow(call, gasMax), onSigned));
+      pulling = run.catch(() => undefined);
+      return run;
+    },
   };
 }
 

@@ -255,6 +255,8 @@ export interface StatusView {
   readonly torrents: readonly SeedStatus[];
   readonly earned: string;
   readonly claimable: string;
+  /** What was found wrong with chain nodes since the start, by kind. */
+  readonly nodeAlarms: Readonly<Record<'silent' | 'wrong_chain' | 'stale' | 'contradiction', number>>;
 }
 
 export interface SeedStatus {

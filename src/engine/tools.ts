@@ -37,7 +37,7 @@ async function withChain<Result>(
   work: (chain: Chains.Chain) => Promise<Result>,
 ): Promise<Result> {
   const profile = { ...config.profile, rpcUrls: config.rpcUrls, confirmations: config.confirmations };
-  const chain = await Chains.connect(profile);
+  const chain = await Chains.connect(profile, { agreement: config.agreement });
   try {
     return await work(chain);
   } finally {
@@ -85,7 +85,7 @@ export function balances(
   return withChain(config, async (chain) => {
     const balance = await chain.balance(address);
     if (!config.hub) return { balance, credit: undefined };
-    const hub = new Hub(chain, config.hub, await HubCode.readArtifact());
+    const hub = new Hub(chain, config.hub, await HubCode.artifactFor(config.profile.asset));
     return { balance, credit: await hub.credit(address, await chain.head()) };
   });
 }
@@ -94,7 +94,7 @@ export function chainInfo(config: ChainConfig): Promise<ChainInfo> {
   return withChain(config, async (chain) => {
     const [head, gasPrice] = await Promise.all([chain.head(), chain.gasPrice()]);
     const terms = config.hub
-      ? await new Hub(chain, config.hub, await HubCode.readArtifact()).verify()
+      ? await new Hub(chain, config.hub, await HubCode.artifactFor(config.profile.asset)).verify()
       : undefined;
     return {
       name: chain.profile.name,

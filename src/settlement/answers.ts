@@ -2,7 +2,7 @@
  * Reading what a node answers: JSON-RPC quantities and data, blocks and receipts, checked field by field.
  * A node that answers something else is treated as one that does not answer. Pure.
  */
-import { getBytes } from 'ethers';
+import { getBytes, hexlify } from 'ethers';
 import type { Address } from '../channels/channel.js';
 import { PieceworkError } from '../errors.js';
 
@@ -92,6 +92,23 @@ export function receipt(value: unknown): Receipt | undefined {
     contractAddress: created === undefined || created === null ? undefined : address(created),
     logs: logs.map(log),
   };
+}
+
+/** Blocks between two heads. */
+export function distance(a: Head, b: Head): bigint {
+  return a.number > b.number ? a.number - b.number : b.number - a.number;
+}
+
+/** All that a head says, as one string. */
+export function fingerprint({ number, hash, parentHash, timestamp }: Head): string {
+  return `${number} ${hash} ${parentHash} ${timestamp}`;
+}
+
+/** All that a receipt says, as one string. */
+export function text(receipt: Receipt | undefined): string {
+  return JSON.stringify(receipt, (_, value: unknown) =>
+    typeof value === 'bigint' ? String(value) : value instanceof Uint8Array ? hexlify(value) : value,
+  );
 }
 
 function log(value: unknown): Log {

@@ -1,16 +1,21 @@
 /**
  * The door to the chain: one connection to one chain, asked in the chain's own terms. It knows no contract
  * and holds no key. Invariants: no node is used before it has shown the profile's chain id and genesis; a
- * failure to reach the chain is CHAIN_UNREACHABLE, a refusal by it CHAIN_REJECTED.
+ * failure to reach the chain is CHAIN_UNREACHABLE, a refusal by it CHAIN_REJECTED; a receipt, a used nonce
+ * and what is read at a block are facts only when enough nodes say the same (ADR 8).
  */
-import { AbiCoder, dataLength, dataSlice, hexlify, toQuantity } from 'ethers';
+import { hexlify, toQuantity } from 'ethers';
 import type { Address } from '../channels/channel.js';
 import { type Clock, systemClock } from '../clock.js';
 import { PieceworkError } from '../errors.js';
 import * as limits from '../limits.js';
 import * as Answers from './answers.js';
 import type { Profile } from './profile.js';
-import { type Answer, type Question, Rpc } from './rpc.js';
+import { type Alarm, type AlarmKind, type Ballot, common, Quorum, read, type Vote } from './quorum.js';
+import { accepted, type Explain, refusal } from './refusal.js';
+import { type Question, Rpc } from './rpc.js';
+
+export type { Explain } from './refusal.js';
 
 export interface ChainOptions {
   /** Nodes to use instead of the profile's. */
@@ -20,6 +25,12 @@ export interface ChainOptions {
   readonly retriesMax?: number;
   /** Wait before the first further try of a request; doubles with each. */
   readonly retryMs?: number;
+  /** Nodes that must say the same; by default two, or one where there is only one. */
+  readonly agreement?: number | undefined;
+  /** How long a node that failed or was contradicted is first set aside. */
+  readonly asideMs?: number;
+  /** Something is wrong with a node; the others go on. */
+  readonly onAlarm?: (alarm: Alarm) => void;
 }
 
 /** What a node is asked to try out without a transaction. */
@@ -32,9 +43,6 @@ export interface Trial {
   readonly value?: bigint;
 }
 
-/** Says in words what the bytes of a revert mean, or undefined. */
-export type Explain = (revertData: string) => string | undefined;
-
 /** Where in the chain to read: at a block, or in the newest state. */
 export type At = Answers.Head | 'latest';
 
@@ -42,8 +50,8 @@ export type At = Answers.Head | 'latest';
 export type Broadcast = { readonly accepted: true } | { readonly accepted: false; readonly reason: string };
 
 const RETRY_MS = 200;
-const ERROR_SELECTOR = '0x08c379a0';
-const PANIC_SELECTOR = '0x4e487b71';
+/** Blocks remembered as agreed: a few sprints of reading at each. */
+const vouchedMax = 512;
 
 /**
  * Connects and checks that the node serves the profile's chain.
@@ -63,26 +71,53 @@ export async function connect(profile: Profile, options: ChainOptions = {}): Pro
 export class Chain {
   readonly profile: Profile;
   readonly clock: Clock;
-  readonly #rpc: Rpc;
+  readonly #nodes: Quorum;
   readonly #closing = new AbortController();
+  /** Blocks that enough nodes named alike, by hash. */
+  readonly #vouched = new Map<string, string>();
+  /** Nonces that enough nodes last agreed to be used, by address. */
+  readonly #used = new Map<string, bigint>();
+  #newest = 0n;
 
   /** Use `connect`, which also checks that there is a chain. */
   constructor(profile: Profile, options: ChainOptions = {}) {
     this.profile = profile;
     this.clock = options.clock ?? systemClock;
-    this.#rpc = new Rpc(options.rpcUrls ?? profile.rpcUrls, {
-      clock: this.clock,
-      timeoutMs: options.timeoutMs ?? limits.rpcTimeoutMs,
+    const { clock } = this;
+    const { signal } = this.#closing;
+    const timeoutMs = options.timeoutMs ?? limits.rpcTimeoutMs;
+    const urls = options.rpcUrls ?? profile.rpcUrls;
+    const asked = questions(profile);
+    const nodes = urls.map((url) => new Rpc(url, { clock, timeoutMs, signal, questions: asked }));
+    this.#nodes = new Quorum(nodes, {
+      clock,
+      signal,
+      need: options.agreement ?? Math.min(2, nodes.length),
       retriesMax: options.retriesMax ?? limits.rpcRetriesMax,
       retryMs: options.retryMs ?? RETRY_MS,
-      signal: this.#closing.signal,
-      questions: questions(profile),
+      asideMs: options.asideMs ?? limits.nodeAsideMs,
+      onAlarm: options.onAlarm ?? (() => undefined),
     });
   }
 
   /** Scheme and host of the node in use, for people. */
   get node(): string {
-    return this.#rpc.node;
+    return this.#nodes.node.shown;
+  }
+
+  /** Every node, and whether it is asked now. */
+  get nodes(): ReadonlyArray<{ readonly node: string; readonly inUse: boolean }> {
+    return this.#nodes.nodes;
+  }
+
+  /** Nodes that must say the same of what raises credit. */
+  get agreement(): number {
+    return this.#nodes.need;
+  }
+
+  /** Alarms about nodes so far. */
+  get alarms(): Readonly<Record<AlarmKind, number>> {
+    return this.#nodes.alarms;
   }
 
   /** Ends every call under way and refuses further ones with INTERRUPTED. */
@@ -90,14 +125,49 @@ export class Chain {
     this.#closing.abort();
   }
 
-  /** The newest block. */
-  async head(): Promise<Answers.Head> {
-    return must(await this.#block('latest'), 'the newest block');
+  /** Makes every node show again that it serves this chain. @throws PieceworkError CHAIN_UNREACHABLE. */
+  async recheck(): Promise<void> {
+    this.#nodes.doubt();
+    await this.#nodes.poll('eth_chainId', []);
   }
 
-  /** The canonical block of that number, or undefined where the chain has not got so far. */
-  block(number: bigint): Promise<Answers.Head | undefined> {
-    return this.#block(toQuantity(number));
+  /**
+   * The newest block that enough nodes have reached. Where too few are near each other it is the newest of
+   * all: what was closed there is believed, what was deposited is not, for lack of agreement.
+   */
+  async head(): Promise<Answers.Head> {
+    const heads = must(await this.#heads('latest'), 'the newest block');
+    const newestFirst = [...heads].sort((a, b) => Number(b.value.number - a.value.number));
+    const reached = newestFirst[Math.min(this.#nodes.need, heads.length) - 1]!;
+    const near = heads.filter(
+      ({ value }) => Answers.distance(value, reached.value) <= limits.headLagBlocksMax,
+    );
+    const agreed = near.length >= this.#nodes.need;
+    for (const { node, value } of heads) {
+      const from = agreed ? reached.value : newestFirst[0]!.value;
+      if (Answers.distance(value, from) <= limits.headLagBlocksMax) continue;
+      const blocks = `${Answers.distance(value, from)} blocks ${value.number < from.number ? 'behind' : 'ahead of'}`;
+      this.#nodes.stale(node, `is at block ${value.number}, ${blocks} the others`, agreed);
+    }
+    const head = agreed ? reached.value : newestFirst[0]!.value;
+    this.#newest = head.number;
+    return head;
+  }
+
+  /** The canonical block of that number by most nodes, or undefined where none has got so far. */
+  async block(number: bigint): Promise<Answers.Head | undefined> {
+    const heads = await this.#heads(toQuantity(number));
+    if (heads === undefined) return undefined;
+    return (await this.#elect(number, heads)) ?? heads[0]!.value;
+  }
+
+  /** Whether enough nodes name that block at its number alike, time and parent included. */
+  async vouches(at: Answers.Head): Promise<boolean> {
+    const known = this.#vouched.get(at.hash);
+    if (known !== undefined) return known === Answers.fingerprint(at);
+    const heads = await this.#heads(toQuantity(at.number));
+    const elected = heads && (await this.#elect(at.number, heads));
+    return elected !== undefined && Answers.fingerprint(elected) === Answers.fingerprint(at);
   }
 
   /** The newest block that counts: it has the profile's number of confirmations. */
@@ -109,39 +179,75 @@ export class Chain {
     return must(await this.block(number), `block ${number}`);
   }
 
-  /** Base units per unit of gas: what the node asks, at least the profile's floor. */
+  /** Base units per unit of gas: what enough nodes ask, at least the profile's floor. */
   async gasPrice(): Promise<bigint> {
-    const asked = Answers.quantity(await this.#ask('eth_gasPrice', []), 'a gas price');
+    const asked = await this.#common('eth_gasPrice', [], 'a gas price');
     const { gasPriceFloor } = this.profile;
     if (asked < gasPriceFloor) return gasPriceFloor;
     return asked;
   }
 
-  /** Base units of the chain's own coin. */
-  async balance(address: Address, at: At = 'latest'): Promise<bigint> {
-    return Answers.quantity(await this.#ask('eth_getBalance', [hexlify(address), place(at)]), 'a balance');
+  /** Base units of the chain's own coin that enough nodes see. */
+  balance(address: Address, at: At = 'latest'): Promise<bigint> {
+    return this.#common('eth_getBalance', [hexlify(address), place(at)], 'a balance');
   }
 
-  /** Transactions of the account that are mined, or with `pending` also those that wait at the node. */
+  /**
+   * Transactions of the account that are mined, or with `pending` also those that wait at the node. A nonce
+   * counts as used by a mined transaction only when enough nodes say so.
+   */
   async nonce(address: Address, state: 'latest' | 'pending'): Promise<number> {
-    const count = await this.#ask('eth_getTransactionCount', [hexlify(address), state]);
-    return Number(Answers.quantity(count, 'a nonce'));
+    const of = hexlify(address);
+    const votes = await this.#quantities('eth_getTransactionCount', [of, state], 'a nonce');
+    const count = common(votes, this.#nodes.need);
+    if (state === 'pending') return Number(count);
+    if (votes.length >= this.#nodes.need) this.#used.set(of, count);
+    return Number(this.#used.get(of) ?? 0n);
   }
 
-  /** Runtime code, 0x-prefixed; `0x` where there is none. */
+  /** Runtime code, 0x-prefixed; `0x` where there is none. Who is asked: as `call`. */
   async code(address: Address, at: At = 'latest'): Promise<string> {
-    return Answers.data(await this.#ask('eth_getCode', [hexlify(address), place(at)]), 'code');
+    if (at !== 'latest') return this.#must(await this.codes(address, at), at);
+    return Answers.data(accepted(await this.#nodes.call('eth_getCode', [hexlify(address), at])), 'code');
   }
 
-  /** Runs a view and returns its bytes. @throws PieceworkError CHAIN_REJECTED when it reverts. */
+  /** What each node says is the runtime code at a block. */
+  codes(address: Address, at: Answers.Head): Promise<Ballot<string>> {
+    return this.#ballot('eth_getCode', [hexlify(address), place(at)], at, `the code of ${hexlify(address)}`);
+  }
+
+  /**
+   * Runs a view and returns its bytes: at a block what enough nodes say, in the newest state what one says.
+   * @throws PieceworkError CHAIN_REJECTED when it reverts, CHAIN_UNREACHABLE when too few agree.
+   */
   async call(trial: Trial, at: At = 'latest', explain?: Explain): Promise<string> {
-    const answer = await this.#rpc.call('eth_call', [fields(trial), place(at)]);
-    return Answers.data(accepted(answer, explain), 'the result of a call');
+    if (at === 'latest') {
+      const answer = await this.#nodes.call('eth_call', [fields(trial), at]);
+      return Answers.data(accepted(answer, explain), 'the result of a call');
+    }
+    return this.#must(await this.views(trial, at, explain), at);
+  }
+
+  /**
+   * What each node says a view returns at a block; agreed only when that block is. For callers that can make
+   * something of answers that differ.
+   * @throws PieceworkError CHAIN_REJECTED when it reverts everywhere.
+   */
+  views(trial: Trial, at: Answers.Head, explain?: Explain): Promise<Ballot<string>> {
+    return this.#ballot('eth_call', [fields(trial), place(at)], at, 'the state of a contract', explain);
+  }
+
+  /** What each node that cannot say what a view returned at a block says it returns now. */
+  async newest(trial: Trial): Promise<readonly string[]> {
+    const votes = await this.#nodes.poll('eth_call', [fields(trial), 'latest']);
+    return votes.flatMap(({ value }) =>
+      value.ok ? [Answers.data(value.result, 'the result of a call')] : [],
+    );
   }
 
   /** Gas the node expects. @throws PieceworkError CHAIN_REJECTED when the transaction would revert. */
   async estimateGas(trial: Trial, explain?: Explain): Promise<bigint> {
-    const answer = await this.#rpc.call('eth_estimateGas', [fields(trial), 'latest']);
+    const answer = await this.#nodes.call('eth_estimateGas', [fields(trial), 'latest']);
     return Answers.quantity(accepted(answer, explain), 'a gas estimate');
   }
 
@@ -150,35 +256,104 @@ export class Chain {
    * failed it changed nothing itself, and what it failed for is mostly still there.
    */
   async failure(trial: Trial, block: bigint, explain?: Explain): Promise<string | undefined> {
-    const answer = await this.#rpc.call('eth_call', [fields(trial), toQuantity(block)]);
+    const answer = await this.#nodes.call('eth_call', [fields(trial), toQuantity(block)]);
     return answer.ok ? undefined : refusal(answer, explain);
   }
 
-  /** The receipt of a mined transaction, else undefined. */
+  /**
+   * The receipt of a mined transaction, undefined where no node has one.
+   * @throws PieceworkError CHAIN_UNREACHABLE while some have one and too few have the same.
+   */
   async receipt(hash: string): Promise<Answers.Receipt | undefined> {
-    return Answers.receipt(await this.#ask('eth_getTransactionReceipt', [hash]));
+    const votes = await this.#nodes.poll('eth_getTransactionReceipt', [hash]);
+    const found = read(votes, (value) => ({ receipt: Answers.receipt(accepted(value)) }));
+    const having = found.filter(({ value }) => value.receipt !== undefined);
+    if (having.length === 0) return undefined;
+    // In another block it may lie on the other side of a reorganisation.
+    const blocks = new Set(having.map(({ value }) => value.receipt?.blockHash));
+    const fault = blocks.size === 1 || having.every(({ value }) => this.#isDeep(value.receipt!.block));
+    const about = fault ? `the receipt of ${hash}` : undefined;
+    const { agreed } = this.#nodes.tally(having, ({ receipt }) => Answers.text(receipt), about);
+    if (agreed) return agreed.receipt;
+    const said = `${having.length} of ${found.length} nodes have one, ${this.#nodes.need} must have the same`;
+    throw new PieceworkError('CHAIN_UNREACHABLE', `no agreement on the receipt of ${hash}: ${said}`);
   }
 
-  /** True when the node has the transaction, mined or waiting. */
+  /** True when every node that answers has the transaction, mined or waiting. */
   async knows(hash: string): Promise<boolean> {
-    return (await this.#ask('eth_getTransactionByHash', [hash])) !== null;
+    const votes = await this.#nodes.poll('eth_getTransactionByHash', [hash]);
+    return votes.every(({ value }) => accepted(value) !== null);
   }
 
-  /** Hands signed bytes to one node, once: a refusal is its answer to them. Bytes it has count as accepted. */
+  /**
+   * Hands signed bytes to every node, once: they are refused when no node takes them, with the first one's
+   * reason. Bytes that a node has count as accepted.
+   */
   async broadcast(raw: string): Promise<Broadcast> {
-    const answer = await this.#rpc.call('eth_sendRawTransaction', [raw], 0);
-    if (answer.ok || /already (known|imported)|known transaction/i.test(answer.message)) {
-      return { accepted: true };
+    const votes = await this.#nodes.poll('eth_sendRawTransaction', [raw], 0);
+    let reason: string | undefined;
+    for (const { value } of votes) {
+      if (value.ok || /already (known|imported)|known transaction/i.test(value.message)) {
+        return { accepted: true };
+      }
+      reason ??= value.message;
     }
-    return { accepted: false, reason: answer.message };
+    return { accepted: false, reason: reason! };
   }
 
-  async #block(name: string): Promise<Answers.Head | undefined> {
-    return Answers.head(await this.#ask('eth_getBlockByNumber', [name, false]));
+  /** Each node's block of that name; undefined where none has it. */
+  async #heads(name: string): Promise<readonly Vote<Answers.Head>[] | undefined> {
+    const votes = await this.#nodes.poll('eth_getBlockByNumber', [name, false]);
+    const heads = read(votes, (value) => ({ head: Answers.head(accepted(value)) }));
+    const found = heads.flatMap(({ node, value }) => (value.head ? [{ node, value: value.head }] : []));
+    return found.length > 0 ? found : undefined;
   }
 
-  async #ask(method: string, params: readonly unknown[]): Promise<unknown> {
-    return accepted(await this.#rpc.call(method, params));
+  /** The block that enough nodes name alike. Below the confirmed depth, differing is a fault. */
+  async #elect(number: bigint, heads: readonly Vote<Answers.Head>[]): Promise<Answers.Head | undefined> {
+    const about = this.#isDeep(number) ? `block ${number}` : undefined;
+    const { agreed } = this.#nodes.tally(heads, Answers.fingerprint, about);
+    if (agreed === undefined) return undefined;
+    this.#vouched.set(agreed.hash, Answers.fingerprint(agreed));
+    const oldest = this.#vouched.keys().next().value;
+    if (this.#vouched.size > vouchedMax && oldest !== undefined) this.#vouched.delete(oldest);
+    return agreed;
+  }
+
+  async #ballot(
+    method: string,
+    params: readonly unknown[],
+    at: Answers.Head,
+    about: string,
+    explain?: Explain,
+  ): Promise<Ballot<string>> {
+    const answers = await this.#nodes.poll(method, params);
+    const votes = read(answers, (value) => Answers.data(accepted(value, explain), 'the result of a call'));
+    const where = `${about} at block ${at.number} (${at.hash})`;
+    const ballot = this.#nodes.tally(votes, (value) => value, where);
+    if (ballot.agreed === undefined || this.#nodes.need === 1 || (await this.vouches(at))) return ballot;
+    return { votes, agreed: undefined };
+  }
+
+  /** The greatest quantity that enough nodes reach; of fewer nodes the least. */
+  async #common(method: string, params: readonly unknown[], name: string): Promise<bigint> {
+    return common(await this.#quantities(method, params, name), this.#nodes.need);
+  }
+
+  async #quantities(method: string, params: readonly unknown[], name: string): Promise<readonly bigint[]> {
+    const votes = await this.#nodes.poll(method, params);
+    return read(votes, (value) => Answers.quantity(accepted(value), name)).map(({ value }) => value);
+  }
+
+  #must({ agreed, votes }: Ballot<string>, at: Answers.Head): string {
+    if (agreed !== undefined) return agreed;
+    const said = `${votes.length} answered, ${this.#nodes.need} must say the same`;
+    throw new PieceworkError('CHAIN_UNREACHABLE', `the nodes do not agree at block ${at.number}: ${said}`);
+  }
+
+  /** Whether a block lies so deep that it may not differ between nodes. */
+  #isDeep(number: bigint): boolean {
+    return this.#newest - number + 1n >= BigInt(this.profile.confirmations);
   }
 }
 
@@ -218,35 +393,6 @@ function fields(trial: Trial): Record<string, string> {
     data: trial.data,
     ...(trial.value === undefined ? {} : { value: toQuantity(trial.value) }),
   };
-}
-
-function accepted(answer: Answer, explain?: Explain): unknown {
-  if (answer.ok) return answer.result;
-  throw new PieceworkError('CHAIN_REJECTED', refusal(answer, explain));
-}
-
-type Refusal = Extract<Answer, { readonly ok: false }>;
-
-/** The contract's own words where they can be read, else the node's. */
-function refusal(answer: Refusal, explain?: Explain): string {
-  if (answer.data === undefined || dataLength(answer.data) < 4) return answer.message;
-  const own = explain?.(answer.data) ?? builtIn(answer.data);
-  return own === undefined ? `${answer.message} (${dataSlice(answer.data, 0, 4)})` : `reverted: ${own}`;
-}
-
-/** Solidity's Error(string) and Panic(uint256). */
-function builtIn(revertData: string): string | undefined {
-  const selector = dataSlice(revertData, 0, 4);
-  const body = dataSlice(revertData, 4);
-  try {
-    if (selector === ERROR_SELECTOR) return String(AbiCoder.defaultAbiCoder().decode(['string'], body)[0]);
-    if (selector === PANIC_SELECTOR) {
-      return `panic ${AbiCoder.defaultAbiCoder().decode(['uint256'], body)[0]}`;
-    }
-  } catch {
-    return undefined;
-  }
-  return undefined;
 }
 
 function must<T>(value: T | undefined, name: string): T {

@@ -69,6 +69,13 @@ export interface EscrowBackend {
   withdraw(key: ChannelKey): Call;
   withdrawCredit(owner: Address, to: Address): Call;
 
+  /**
+   * The call that must land before `call`: the allowance for what it pulls, to the exact amount. Undefined
+   * where nothing is pulled or enough is allowed.
+   * @throws PieceworkError INSUFFICIENT_FUNDS when `owner` does not hold so much.
+   */
+  approval(owner: Address, call: Call): Promise<Call | undefined>;
+
   /** What a mined transaction did here, in order; empty where it did nothing. */
   decode(receipt: Receipt): readonly EscrowEvent[];
   /** The contract's own error in the bytes of a revert, or undefined. */

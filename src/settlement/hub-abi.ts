@@ -1,6 +1,7 @@
 /**
  * The hub's interface as this version speaks it (hub.md 2–4): verbs, views, events and errors, and reading
- * them back. Only the native form; the token form takes explicit amounts and is not spoken here.
+ * them back. The two forms differ in the verbs that take money: one takes it with the call, the other pulls
+ * a named amount of its ERC-20.
  */
 import { getBytes, hexlify, Interface, type LogDescription } from 'ethers';
 import { type Address, formatAddress } from '../channels/channel.js';
@@ -10,11 +11,9 @@ import type { EscrowEvent } from './escrow.js';
 
 const VIEW = '(uint96 deposit, uint96 settled, uint32 closeAt, address owner)';
 
-export const abi = new Interface([
-  'constructor(uint32 challengePeriod)',
-  'function open(address voucherKey, address payee) payable',
-  'function openMany((address voucherKey, address payee, uint96 deposit)[] rows) payable',
-  'function topUp(address voucherKey, address payee) payable',
+const ROWS = '(address voucherKey, address payee, uint96 deposit)[] rows';
+
+const shared = [
   'function settle(address payee, bytes rows)',
   'function cooperativeClose(address[] voucherKeys, bytes rows)',
   'function requestClose(address voucherKey, address payee)',
@@ -47,11 +46,42 @@ export const abi = new Interface([
     'TransferFailed',
     'BadChallengePeriod',
   ].map((name) => `error ${name}()`),
+];
+
+/** Of the hub that escrows the chain's own coin. */
+export const abi = new Interface([
+  'constructor(uint32 challengePeriod)',
+  'function open(address voucherKey, address payee) payable',
+  `function openMany(${ROWS}) payable`,
+  'function topUp(address voucherKey, address payee) payable',
+  ...shared,
 ]);
+
+/** Of the hub that escrows an ERC-20. */
+export const tokenAbi = new Interface([
+  'constructor(address token, uint32 challengePeriod)',
+  'function open(address voucherKey, address payee, uint256 amount)',
+  `function openMany(${ROWS}, uint256 amount)`,
+  'function topUp(address voucherKey, address payee, uint256 amount)',
+  ...shared,
+  ...['WrongAmountMoved', 'Reentered', 'NotAToken'].map((name) => `error ${name}()`),
+]);
+
+/** What the hub and its payers ask of an ERC-20. */
+export const erc20 = new Interface([
+  'function balanceOf(address owner) view returns (uint256)',
+  'function allowance(address owner, address spender) view returns (uint256)',
+  'function approve(address spender, uint256 amount) returns (bool)',
+]);
+
+/** The interface of the hub that escrows `asset`, undefined being the chain's own coin. */
+export function abiOf(asset: Address | undefined): Interface {
+  return asset === undefined ? abi : tokenAbi;
+}
 
 /** The name of the hub's error in the bytes of a revert, or undefined. */
 export function explain(revertData: string): string | undefined {
-  return abi.parseError(revertData)?.name;
+  return tokenAbi.parseError(revertData)?.name;
 }
 
 /** The events of `hub` in a receipt, in order. A failed transaction has none. */

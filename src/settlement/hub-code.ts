@@ -5,6 +5,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
+import type { Address } from '../channels/channel.js';
 import { from as fromThrown, PieceworkError } from '../errors.js';
 import { fromHex, sameBytes } from '../units.js';
 
@@ -23,8 +24,18 @@ export interface Artifact {
   readonly immutables: readonly (readonly Place[])[];
 }
 
-/** Where the build puts the hub for the chain's own coin. */
-export const artifactPath = fileURLToPath(new URL('../../build/contracts/NativeHub.json', import.meta.url));
+/** Where the build puts the hub for the chain's own coin, and the one for an ERC-20. */
+export const artifactPath = built('NativeHub');
+export const tokenArtifactPath = built('TokenHub');
+
+function built(name: string): string {
+  return fileURLToPath(new URL(`../../build/contracts/${name}.json`, import.meta.url));
+}
+
+/** The hub that escrows `asset`, undefined being the chain's own coin. @throws as `readArtifact`. */
+export function artifactFor(asset: Address | undefined): Promise<Artifact> {
+  return readArtifact(asset === undefined ? artifactPath : tokenArtifactPath);
+}
 
 /**
  * Reads a compiled hub. @throws PieceworkError BAD_CONFIG when it is missing or not an artifact, IO.

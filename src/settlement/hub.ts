@@ -1,9 +1,11 @@
 /**
  * The hub as an escrow backend: reads its channels, describes its transactions and decodes its receipts
- * (hub.md). It spends nothing and holds no key. Every read happens at one block named by its hash, so that
- * what is read together belongs together.
+ * (hub.md), in both its forms: for the chain's own coin and for the ERC-20 that the profile names. It spends
+ * nothing and holds no key. Every read happens at one block named by its hash, so that what is read together
+ * belongs together. Invariant: no deposit, settlement, end or absence of a close is reported that enough nodes
+ * did not agree on, of a hub whose code enough nodes agreed on.
  */
-import { getBytes, hexlify, keccak256, TypedDataEncoder } from 'ethers';
+import { getBytes, hexlify, type Interface, keccak256, TypedDataEncoder } from 'ethers';
 import {
   type Address,
   type ChannelFacts,
@@ -14,51 +16,80 @@ import {
 import { ROW_BYTES } from '../channels/voucher.js';
 import { PieceworkError } from '../errors.js';
 import * as limits from '../limits.js';
-import { toHex } from '../units.js';
+import { formatAmount, sameBytes, toHex } from '../units.js';
 import type { Head, Receipt } from './answers.js';
+import { cautious, type Known } from './caution.js';
 import type { Chain } from './chain.js';
 import type { Closing, EscrowBackend, EscrowEvent, EscrowTerms, Opening } from './escrow.js';
 import * as Abi from './hub-abi.js';
 import { type Artifact, difference } from './hub-code.js';
+import type { Ballot } from './quorum.js';
 import type { Call } from './transaction.js';
 
 /** Each takes about 50,000 gas; together a quarter of a block of 20,000,000. */
 const openingsPerCallMax = 100;
 const readsAtOnceMax = 8;
 
+export interface HubOptions {
+  /** What is booked of a channel: the most that is believed of it while nodes do not agree. */
+  readonly known?: (key: ChannelKey) => Promise<Known | undefined>;
+}
+
 export class Hub implements EscrowBackend {
   readonly kind = 'hub';
   readonly domain: Domain;
   readonly #chain: Chain;
   readonly #artifact: Artifact;
+  readonly #asset: Address | undefined;
+  readonly #abi: Interface;
+  readonly #known: (key: ChannelKey) => Promise<Known | undefined>;
+  /** Whether enough nodes agreed on the hub's code and terms. */
+  #agreed = false;
 
-  constructor(chain: Chain, hub: Address, artifact: Artifact) {
+  /** `artifact` is that of the form for the profile's asset. */
+  constructor(chain: Chain, hub: Address, artifact: Artifact, options: HubOptions = {}) {
     this.#chain = chain;
     this.domain = { chainId: chain.profile.chainId, hub };
     this.#artifact = artifact;
+    this.#asset = chain.profile.asset;
+    this.#abi = Abi.abiOf(this.#asset);
+    this.#known = options.known ?? (async () => undefined);
   }
 
-  /** Compares code, domain, asset and challenge period with what this version and the profile expect. */
+  /**
+   * Compares code, domain, asset and challenge period with what this version and the profile expect. Where
+   * too few nodes answer, every one that does must pass, and nothing is credited until enough have.
+   */
   async verify(): Promise<EscrowTerms> {
     const at = await this.#chain.confirmed();
-    const code = getBytes(await this.#chain.code(this.domain.hub, at));
-    if (code.length === 0) {
-      const where = `${formatAddress(this.domain.hub)} on ${this.#chain.profile.name} at block ${at.number}`;
-      throw new PieceworkError('HUB_MISSING', `there is no contract at ${where}`);
-    }
-    const differs = difference(code, this.#artifact);
-    if (differs !== undefined) throw this.#mismatch(differs);
-    const separator = await this.#view('domainSeparator', [], at);
-    if (separator !== domainSeparator(this.domain)) throw this.#mismatch('its vouchers have another domain');
-    const asset = getBytes((await this.#view('asset', [], at)) as string);
-    if (asset.some((byte) => byte !== 0)) throw this.#mismatch('it escrows another asset');
-    const challengePeriod = Number(await this.#view('challengePeriod', [], at));
-    const { challengePeriodMin, name } = this.#chain.profile;
-    if (challengePeriod < challengePeriodMin) {
-      const needed = `at least ${challengePeriodMin} s on ${name}`;
+    const { profile } = this.#chain;
+    let agreed = true;
+    const each = <T>(said: Said<T>, check: (value: T) => void): void => {
+      agreed &&= said.agreed;
+      for (const value of said.values) {
+        if (said.agreed) check(value);
+        else this.#provisionally(() => check(value));
+      }
+    };
+    const codes = said(await this.#chain.codes(this.domain.hub, at));
+    each(codes, (text) => this.#checkCode(getBytes(text), at));
+    each(await this.#views('domainSeparator', [], at), (separator) => {
+      if (separator === domainSeparator(this.domain)) return;
+      throw this.#mismatch('its vouchers have another domain');
+    });
+    each(await this.#views('asset', [], at), (asset) => {
+      const expected = this.#asset ?? new Uint8Array(20);
+      if (!sameBytes(getBytes(asset as string), expected)) throw this.#mismatch('it escrows another asset');
+    });
+    let challengePeriod = Number.POSITIVE_INFINITY;
+    each(await this.#views('challengePeriod', [], at), (period) => {
+      challengePeriod = Math.min(challengePeriod, Number(period));
+      if (challengePeriod >= profile.challengePeriodMin) return;
+      const needed = `at least ${profile.challengePeriodMin} s on ${profile.name}`;
       throw this.#mismatch(`its challenge period is ${challengePeriod} s, ${needed}`);
-    }
-    return { challengePeriod, asset: undefined };
+    });
+    this.#agreed = agreed;
+    return { challengePeriod, asset: this.#asset };
   }
 
   async readChannels(keys: readonly ChannelKey[], at?: Head): Promise<readonly ChannelFacts[]> {
@@ -74,27 +105,44 @@ export class Hub implements EscrowBackend {
 
   async credit(owner: Address, at?: Head): Promise<bigint> {
     const block = at ?? (await this.#chain.confirmed());
-    return (await this.#view('credit', [hexlify(owner)], block)) as bigint;
+    const { values } = await this.#views('credit', [hexlify(owner)], block);
+    return (values as readonly bigint[]).reduce((a, b) => (b < a ? b : a));
   }
 
   open({ voucherKey, payee, deposit }: Opening): Call {
     const purpose = `open channel ${formatAddress(voucherKey)}`;
-    return this.#call('open', names({ voucherKey, payee }), purpose, deposit);
+    return this.#paying('open', names({ voucherKey, payee }), purpose, deposit);
   }
 
   openMany(openings: readonly Opening[]): readonly Call[] {
     return chunks(openings, openingsPerCallMax).map((some) => {
       const rows = some.map((opening) => [...names(opening), opening.deposit]);
       const value = some.reduce((sum, opening) => sum + opening.deposit, 0n);
-      return this.#call('openMany', [rows], `open ${counted(some.length, 'channel')}`, value);
+      return this.#paying('openMany', [rows], `open ${counted(some.length, 'channel')}`, value);
     });
   }
 
   topUp(key: ChannelKey, amount: bigint, deposit: bigint): Call {
     const purpose = `top up channel ${formatAddress(key.voucherKey)}`;
-    const call = this.#call('topUp', names(key), purpose, amount);
+    const call = this.#paying('topUp', names(key), purpose, amount);
     // One rise from a given deposit at a time: until it is known whether it landed, another is not signed.
     return { ...call, intent: `${call.intent} from ${deposit}` };
+  }
+
+  async approval(owner: Address, { pulls, purpose }: Call): Promise<Call | undefined> {
+    if (this.#asset === undefined || pulls === undefined) return undefined;
+    const [holds, allowed] = await Promise.all([
+      this.#token('balanceOf', [hexlify(owner)]),
+      this.#token('allowance', [hexlify(owner), hexlify(this.domain.hub)]),
+    ]);
+    if (holds < pulls) {
+      const detail = `${purpose}: needs ${formatAmount(pulls)}, the account holds ${formatAmount(holds)}`;
+      throw new PieceworkError('INSUFFICIENT_FUNDS', `${detail} as a token`);
+    }
+    if (allowed >= pulls) return undefined;
+    const data = Abi.erc20.encodeFunctionData('approve', [hexlify(this.domain.hub), pulls]);
+    const intent = `approve ${keccak256(data)} at ${toHex(this.#asset)}`;
+    return { to: this.#asset, data, value: 0n, purpose: `allow the hub ${formatAmount(pulls)}`, intent };
   }
 
   settle(payee: Address, rows: readonly Uint8Array[]): readonly Call[] {
@@ -149,32 +197,104 @@ export class Hub implements EscrowBackend {
       some[0]!.payee,
       some.map((key) => key.voucherKey),
     );
-    const bytes = await this.#chain.call({ to: this.domain.hub, data }, at);
-    const views = this.#expected(() => Abi.decodeRead(bytes));
-    if (views.length !== some.length) throw this.#mismatch('it answers for other channels than asked');
+    const trial = { to: this.domain.hub, data };
+    const decode = (bytes: string): readonly Abi.ChannelView[] => {
+      const views = Abi.decodeRead(bytes);
+      if (views.length !== some.length) throw new TypeError('it answers for other channels than asked');
+      return views;
+    };
+    const { values, agreed } = said(await this.#chain.views(trial, at));
+    const full = agreed && (await this.#isAgreed());
+    // Nodes that do not have the block may know of a close all the same.
+    const newest = full ? [] : await this.#chain.newest(trial).catch(() => []);
+    const views = await this.#decoded([...values, ...newest], decode);
     for (const [place, index] of indexes.entries()) {
       const { voucherKey, payee } = some[place]!;
-      facts[index] = { voucherKey, payee, ...views[place]!, block: at.number };
+      const all = views.map((view) => ({ voucherKey, payee, ...view[place]!, block: at.number }));
+      facts[index] = full ? all[0]! : cautious(all, await this.#known(some[place]!), at);
     }
   }
 
-  async #view(name: string, values: readonly unknown[], at: Head): Promise<unknown> {
-    const data = Abi.abi.encodeFunctionData(name, values);
-    const bytes = await this.#chain.call({ to: this.domain.hub, data }, at, Abi.explain);
-    return this.#expected(() => Abi.abi.decodeFunctionResult(name, bytes)[0] as unknown);
-  }
-
-  #expected<T>(decode: () => T): T {
+  /** Whether enough nodes agree that this is the hub; asked again while too few did. */
+  async #isAgreed(): Promise<boolean> {
+    if (this.#agreed || this.#chain.agreement === 1) return true;
     try {
-      return decode();
-    } catch {
-      throw this.#mismatch('it does not answer like a hub');
+      await this.verify();
+    } catch (thrown) {
+      const code = thrown instanceof PieceworkError ? thrown.code : undefined;
+      if (code !== 'CHAIN_UNREACHABLE' && code !== 'CHAIN_REJECTED') throw thrown;
     }
+    return this.#agreed;
+  }
+
+  async #views(name: string, args: readonly unknown[], at: Head): Promise<Said<unknown>> {
+    const data = this.#abi.encodeFunctionData(name, args);
+    const { values, agreed } = said(await this.#chain.views({ to: this.domain.hub, data }, at, Abi.explain));
+    const decode = (bytes: string): unknown => this.#abi.decodeFunctionResult(name, bytes)[0];
+    return { values: await this.#decoded(values, decode), agreed };
+  }
+
+  /**
+   * What of the answers can be read. Where none can, either this is no hub or the nodes serve another chain
+   * by now, which is asked first.
+   */
+  async #decoded<T>(answers: readonly string[], decode: (bytes: string) => T): Promise<readonly T[]> {
+    const found = answers.flatMap((bytes) => {
+      try {
+        return [decode(bytes)];
+      } catch {
+        return [];
+      }
+    });
+    if (found.length > 0) return found;
+    await this.#chain.recheck();
+    throw this.#mismatch('it does not answer like a hub');
+  }
+
+  #checkCode(code: Uint8Array, at: Head): void {
+    const { profile } = this.#chain;
+    const address = formatAddress(this.domain.hub);
+    if (code.length === 0) {
+      const where = `${address} on ${profile.name} at block ${at.number}`;
+      throw new PieceworkError('HUB_MISSING', `there is no contract at ${where}`);
+    }
+    const differs = difference(code, this.#artifact);
+    if (differs !== undefined) throw this.#mismatch(differs);
+    const { hub, hubCodeHash } = profile;
+    const named = hub !== undefined && sameBytes(hub, this.domain.hub);
+    if (named && hubCodeHash !== undefined && keccak256(code) !== hubCodeHash) {
+      throw this.#mismatch(`the hash of its code is ${keccak256(code)}, not the profile's`);
+    }
+  }
+
+  /** What too few nodes say against the hub is no verdict on it. */
+  #provisionally(check: () => void): void {
+    try {
+      check();
+    } catch (thrown) {
+      const said = (thrown as Error).message;
+      const detail = `too few nodes agree on the hub to use it, and one says: ${said}`;
+      throw new PieceworkError('CHAIN_UNREACHABLE', detail);
+    }
+  }
+
+  async #token(name: string, values: readonly unknown[]): Promise<bigint> {
+    const data = Abi.erc20.encodeFunctionData(name, values);
+    const bytes = await this.#chain.call({ to: this.#asset, data });
+    const [value] = await this.#decoded([bytes], (text) => Abi.erc20.decodeFunctionResult(name, text));
+    return value![0] as bigint;
+  }
+
+  /** A verb that takes money: with the call, or as a named amount that the hub pulls. */
+  #paying(verb: string, values: readonly unknown[], purpose: string, amount: bigint): Call {
+    if (this.#asset === undefined) return this.#call(verb, values, purpose, amount);
+    const { intent } = this.#call(verb, [...values, 0n], purpose);
+    return { ...this.#call(verb, [...values, amount], purpose), intent, pulls: amount };
   }
 
   /** The intent is the verb and its arguments, whatever the value: a channel is opened once. */
   #call(verb: string, values: readonly unknown[], purpose: string, value = 0n): Call {
-    const data = Abi.abi.encodeFunctionData(verb, values);
+    const data = this.#abi.encodeFunctionData(verb, values);
     const intent = `${verb} ${keccak256(data)} at ${toHex(this.domain.hub)}`;
     return { to: this.domain.hub, data, value, purpose, intent };
   }
@@ -182,6 +302,17 @@ export class Hub implements EscrowBackend {
   #mismatch(detail: string): PieceworkError {
     return new PieceworkError('HUB_MISMATCH', `${formatAddress(this.domain.hub)} is not the hub: ${detail}`);
   }
+}
+
+/** What enough nodes agree on, or else all that was said. */
+interface Said<T> {
+  readonly values: readonly T[];
+  readonly agreed: boolean;
+}
+
+function said<T>({ agreed, votes }: Ballot<T>): Said<T> {
+  if (agreed !== undefined) return { values: [agreed], agreed: true };
+  return { values: votes.map(({ value }) => value), agreed: false };
 }
 
 /** voucher.md 2. */

@@ -1,11 +1,12 @@
 /**
- * JSON-RPC over HTTP to a list of nodes: one request per call, bounded in time, size and tries. A node that
- * does not answer is tried again, then the next one in the list. What an answer means is `chain`'s. Every
- * method sent here may be repeated without harm; a raw transaction is known by its hash. No address beyond
- * scheme and host is ever shown, because node URLs carry access keys.
+ * JSON-RPC over HTTP to one node: one request per call, bounded in time and size. Which node to ask, how often
+ * and whom to believe is `quorum`'s, what an answer means `chain`'s. Invariant: no question is put to a node
+ * before it has shown that it serves the right chain, and it shows that again after every failure and every
+ * `nodeRecheckMs`. No address beyond scheme and host is ever shown, because node URLs carry access keys.
  */
-import { type Clock, sleep } from '../clock.js';
+import type { Clock } from '../clock.js';
 import { PieceworkError } from '../errors.js';
+import * as limits from '../limits.js';
 
 /** What a node answers: a result, or the refusal of JSON-RPC 2.0 section 5.1. */
 export type Answer =
@@ -21,21 +22,33 @@ export interface RpcOptions {
   readonly clock: Clock;
   /** For one request, from connecting to the last byte. */
   readonly timeoutMs: number;
-  /** Further tries after the first. */
-  readonly retriesMax: number;
-  /** Wait before the first further try; doubles with each. */
-  readonly retryMs: number;
   /** Ends all calls when aborted. */
   readonly signal: AbortSignal;
-  /** Asked of each node before anything else, and again after it failed to answer. */
+  /** Asked before anything else. */
   readonly questions: readonly Question[];
 }
 
-/** What a node must answer before it is used. `check` throws for a node that may not be used at all. */
+/** What a node must answer before it is used. `check` throws for a node that may not be used. */
 export interface Question {
   readonly method: string;
   readonly params: readonly unknown[];
   readonly check: (answer: Answer, node: string) => void;
+}
+
+/** The end of one request: an answer, or why there is none. */
+export type Attempt = { readonly done: Answer } | Failed;
+
+export interface Failed {
+  /** For people. */
+  readonly failed: string;
+  /** Whether the same request may be answered soon. */
+  readonly again: boolean;
+  /** Nothing came in time. */
+  readonly late?: boolean;
+  /** How long the node asks to be left alone. */
+  readonly afterMs?: number;
+  /** Set when the node failed a question: what `check` threw. */
+  readonly refused?: PieceworkError;
 }
 
 /** Bytes of one answer. Code of a contract and a block of receipts stay far below. */
@@ -50,72 +63,63 @@ interface Endpoint {
   readonly headers: { readonly authorization?: string };
 }
 
-type Attempt =
-  | { readonly done: Answer }
-  | { readonly failed: string; readonly again: boolean; readonly afterMs?: number };
-
 export class Rpc {
-  readonly #endpoints: readonly Endpoint[];
+  readonly #endpoint: Endpoint;
   readonly #options: RpcOptions;
-  readonly #admitted = new Set<Endpoint>();
-  #current = 0;
+  #admittedMs: number | undefined;
   #id = 0;
 
   /** @throws PieceworkError BAD_CONFIG for a URL that is not http or https. */
-  constructor(urls: readonly string[], options: RpcOptions) {
-    if (urls.length === 0) throw new PieceworkError('BAD_CONFIG', 'no node is configured for the chain');
-    this.#endpoints = urls.map(endpoint);
+  constructor(url: string, options: RpcOptions) {
+    this.#endpoint = endpoint(url);
     this.#options = options;
   }
 
-  /** Scheme and host of the node in use. */
-  get node(): string {
-    return this.#endpoints[this.#current]!.shown;
+  /** Scheme and host. */
+  get shown(): string {
+    return this.#endpoint.shown;
   }
 
-  /**
-   * Asks the node in use. Each further try, at most `retries` or else the configured number, goes to the
-   * next node of the list.
-   * @throws PieceworkError CHAIN_UNREACHABLE when no try was answered, INTERRUPTED once aborted, and what a
-   * question throws.
-   */
-  async call(method: string, params: readonly unknown[], retries?: number): Promise<Answer> {
-    const { clock, retryMs, signal } = this.#options;
-    const retriesMax = retries ?? this.#options.retriesMax;
-    for (let tries = 0; ; tries++) {
-      if (signal.aborted) throw new PieceworkError('INTERRUPTED', 'the connection to the chain is closed');
-      const endpoint = this.#endpoints[this.#current]!;
-      const attempt = await this.#attempt(endpoint, method, params);
-      if ('done' in attempt) return attempt.done;
-      this.#admitted.delete(endpoint);
-      this.#current = (this.#current + 1) % this.#endpoints.length;
-      if (!attempt.again || tries >= retriesMax) {
-        const detail = `${endpoint.shown} does not answer ${method}: ${attempt.failed}`;
-        throw new PieceworkError('CHAIN_UNREACHABLE', detail);
+  /** Makes the node show again that it serves the right chain before it is asked anything else. */
+  doubt(): void {
+    this.#admittedMs = undefined;
+  }
+
+  /** One try. A refusal in terms of JSON-RPC is an answer; everything else that is none is a failure. */
+  async attempt(method: string, params: readonly unknown[]): Promise<Attempt> {
+    const admitted = await this.#admit();
+    if (admitted !== undefined) return admitted;
+    const attempt = await this.#request(method, params);
+    if (!('done' in attempt)) this.doubt();
+    return attempt;
+  }
+
+  async #admit(): Promise<Failed | undefined> {
+    const nowMs = this.#options.clock.monotonicMs();
+    if (this.#admittedMs !== undefined && nowMs - this.#admittedMs < limits.nodeRecheckMs) return undefined;
+    this.#admittedMs = undefined;
+    for (const { method, params, check } of this.#options.questions) {
+      const attempt = await this.#request(method, params);
+      if (!('done' in attempt)) return attempt;
+      try {
+        check(attempt.done, this.shown);
+      } catch (thrown) {
+        if (!(thrown instanceof PieceworkError)) throw thrown;
+        return { failed: thrown.message, again: false, refused: thrown };
       }
-      await sleep(clock, Math.max(retryMs * 2 ** tries, attempt.afterMs ?? 0), signal);
     }
+    this.#admittedMs = nowMs;
+    return undefined;
   }
 
-  async #attempt(endpoint: Endpoint, method: string, params: readonly unknown[]): Promise<Attempt> {
-    if (!this.#admitted.has(endpoint)) {
-      for (const question of this.#options.questions) {
-        const attempt = await this.#request(endpoint, question.method, question.params);
-        if (!('done' in attempt)) return attempt;
-        question.check(attempt.done, endpoint.shown);
-      }
-      this.#admitted.add(endpoint);
-    }
-    return this.#request(endpoint, method, params);
-  }
-
-  async #request(endpoint: Endpoint, method: string, params: readonly unknown[]): Promise<Attempt> {
+  async #request(method: string, params: readonly unknown[]): Promise<Attempt> {
+    const { url, headers } = this.#endpoint;
     const id = ++this.#id;
     const timeout = AbortSignal.timeout(this.#options.timeoutMs);
     try {
-      const response = await fetch(endpoint.url, {
+      const response = await fetch(url, {
         method: 'POST',
-        headers: { 'content-type': 'application/json', ...endpoint.headers },
+        headers: { 'content-type': 'application/json', ...headers },
         body: JSON.stringify({ jsonrpc: '2.0', id, method, params }),
         redirect: 'error',
         signal: AbortSignal.any([timeout, this.#options.signal]),
@@ -127,8 +131,8 @@ export class Rpc {
       }
       return read(await readBounded(response), id, response.status);
     } catch (thrown) {
-      const failed = timeout.aborted ? `nothing came in ${this.#options.timeoutMs} ms` : reason(thrown);
-      return { failed, again: true };
+      if (!timeout.aborted) return { failed: reason(thrown), again: true };
+      return { failed: `nothing came in ${this.#options.timeoutMs} ms`, again: true, late: true };
     }
   }
 }

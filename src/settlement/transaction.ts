@@ -15,6 +15,8 @@ export interface Call {
   readonly data: string;
   /** Base units that go with it. */
   readonly value: bigint;
+  /** Base units of an ERC-20 that the contract pulls from the sender, who has to allow it before. */
+  readonly pulls?: bigint;
   /** A few words for people: `settle 12 vouchers`. */
   readonly purpose: string;
   /**
@@ -133,6 +135,13 @@ const GAS_MARGIN_PERCENT = 20n;
 export function quote(call: Call, gas: bigint, gasPrice: bigint): Quote {
   const gasLimit = gas + (gas * GAS_MARGIN_PERCENT) / 100n;
   return { gas, gasLimit, gasPrice, cost: gas * gasPrice, costMax: gasLimit * gasPrice, value: call.value };
+}
+
+/** What a pulling call may use before it can be tried out: a token's two movements and a slot for each row. */
+export function pullingGas({ data }: Call): bigint {
+  const wordBytes = 32;
+  const words = BigInt(Math.ceil(data.length / 2 / wordBytes));
+  return 150_000n + (words * 30_000n) / 3n;
 }
 
 /** A store that forgets with the process: for single commands whose repetition does no harm. */

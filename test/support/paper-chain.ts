@@ -8,7 +8,7 @@ import { hexlify, Transaction } from 'ethers';
 import { PieceworkError } from '../../src/errors.js';
 import type { Receipt } from '../../src/settlement/answers.js';
 import type { SendingChain } from '../../src/settlement/follow.js';
-import { local } from '../../src/settlement/profile.js';
+import { named } from '../../src/settlement/profile.js';
 import { type Chance, chance } from './chance.js';
 
 interface Paper {
@@ -44,6 +44,7 @@ export interface Weather {
 export const calm: Weather = { mine: 25, lose: 0, reorg: 0, dearer: 0, outsider: 0, fail: 0 };
 export const storm: Weather = { mine: 20, lose: 4, reorg: 6, dearer: 4, outsider: 6, fail: 6 };
 
+const local = named('local');
 const FLOOR = local.gasPriceFloor;
 const PRICE_MAX = FLOOR * 3n;
 const GAS = 21_000n;

@@ -292,6 +292,7 @@ test('every operation error has its status, and a bug tells nothing of itself', 
 test('metrics are text that Prometheus reads, without anything a peer could have said', async () => {
   answer = () => ({
     ...{ peers: 3, earned: '1500000000000000000' },
+    nodeAlarms: { silent: 2, wrong_chain: 0, stale: 0, contradiction: 1 },
     torrents: [{ infohash: 'ab'.repeat(20), name: 'evil"} 1\nname', peers: 1, bytesServed: 7 }],
     channels: [
       { role: 'payee', phase: 'open', skipped: 'waiting' },
@@ -314,6 +315,7 @@ test('metrics are text that Prometheus reads, without anything a peer could have
   expect(text).toContain('\npiecework_settlement_fees_btt 0.5\n');
   expect(text).toContain('\npiecework_skipped_channels{reason="waiting"} 1\n');
   expect(text).toContain(`piecework_served_bytes{infohash="${'ab'.repeat(20)}"} 7`);
+  expect(text).toContain('piecework_node_alarms{kind="silent"} 2');
   expect(text).toContain('piecework_channels{role="payee",phase="open"} 2');
   expect(text).not.toContain('evil');
 });

@@ -146,7 +146,12 @@ describe('a node that fails', () => {
       }
       return method === 'eth_chainId' ? { kind: 'answer', body: { result: '0x1' } } : undefined;
     };
-    expect((await failure(chain.head())).code).toBe('CHAIN_WRONG_ID');
+    const error = await failure(chain.head());
+    expect(error).toMatchObject({
+      code: 'CHAIN_UNREACHABLE',
+      message: expect.stringContaining('serves chain 1'),
+    });
+    expect(chain.alarms.wrong_chain).toBe(1);
     chain.close();
   });
 

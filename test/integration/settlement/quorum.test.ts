@@ -1,0 +1,298 @@
+/**
+ * Several nodes, one of them wrong: what is believed, what is not, who is told of and set aside, and that it
+ * all comes back.
+ */
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { type ChannelKey, TOMBSTONE } from '../../../src/channels/channel.js';
+import { cautious, type Known } from '../../../src/settlement/caution.js';
+import type { Chain, ChainOptions } from '../../../src/settlement/chain.js';
+import * as DevChains from '../../../src/settlement/dev-chain.js';
+import { Hub } from '../../../src/settlement/hub.js';
+import { readArtifact } from '../../../src/settlement/hub-code.js';
+import type { Alarm } from '../../../src/settlement/quorum.js';
+import { type FaultyNode, startFaultyNode } from '../../support/faulty-node.js';
+import {
+  BTT,
+  connectTo,
+  deployHub,
+  failure,
+  keyOf,
+  mine,
+  startChain,
+  voucherWallet,
+  withSender,
+} from './support.js';
+
+let dev: DevChains.DevChain;
+let truth: Chain;
+let hub: Hub;
+let nodes: FaultyNode[];
+let other: DevChains.DevChain;
+let key: ChannelKey;
+let nth = 0;
+const alarms: Alarm[] = [];
+const open: Chain[] = [];
+
+beforeAll(async () => {
+  [dev, other] = await Promise.all([startChain(), DevChains.start({ blockTime: 0, chainId: 271n })]);
+  truth = await connectTo(dev.profile);
+  hub = await deployHub(truth, dev.accounts[0]!);
+  nodes = await Promise.all(
+    [1, 2, 3].map((seed) => startFaultyNode(dev.rpcUrl, { seed, other: other.rpcUrl, behind: 40 })),
+  );
+  await mine(dev.rpcUrl, 50);
+});
+afterAll(async () => {
+  truth?.close();
+  await Promise.all(nodes?.map((node) => node.stop()) ?? []);
+  await Promise.all([dev?.stop(), other?.stop()]);
+});
+beforeEach(async () => {
+  key = keyOf(voucherWallet(++nth), dev.accounts[1]!);
+  await pay(hub.open({ ...key, deposit: 10n * BTT }));
+});
+afterEach(async () => {
+  for (const chain of open.splice(0)) chain.close();
+  for (const node of nodes) await node.become(undefined);
+  alarms.length = 0;
+});
+
+const pay = (call: Parameters<Parameters<Parameters<typeof withSender>[2]>[0]['send']>[0]) =>
+  withSender(truth, dev.accounts[0]!, (sender) => sender.send(call));
+
+async function through(count: number, options: ChainOptions = {}): Promise<Chain> {
+  const rpcUrls = nodes.slice(0, count).map(({ url }) => url);
+  const onAlarm = (alarm: Alarm): unknown => alarms.push(alarm);
+  const chain = await connectTo(dev.profile, {
+    ...{ rpcUrls, timeoutMs: 150, retriesMax: 1, asideMs: 60, onAlarm },
+    ...options,
+  });
+  open.push(chain);
+  return chain;
+}
+
+async function seen(chain: Chain, known?: Known): Promise<Hub> {
+  const options = known === undefined ? {} : { known: async () => known };
+  const seenHub = new Hub(chain, hub.domain.hub, await readArtifact(), options);
+  await seenHub.verify();
+  return seenHub;
+}
+
+const booked: Known = { deposit: 4n * BTT, settled: 0n, closeAt: 0 };
+
+describe('two nodes that agree', () => {
+  it('make a fact of what they say, and say who is asked', async () => {
+    const chain = await through(2);
+    expect(chain.agreement).toBe(2);
+    expect(chain.nodes).toEqual(nodes.slice(0, 2).map(({ url }) => ({ node: url, inUse: true })));
+    expect((await (await seen(chain)).readChannels([key]))[0]).toMatchObject({ deposit: 10n * BTT });
+    expect(alarms).toEqual([]);
+  });
+
+  it('are as many as the setting says, which cannot be more than there are', async () => {
+    expect((await through(2, { agreement: 1 })).agreement).toBe(1);
+    expect((await through(3)).agreement).toBe(2);
+    expect((await failure(through(2, { agreement: 3 }))).code).toBe('BAD_CONFIG');
+    expect((await failure(through(2, { agreement: 0 }))).code).toBe('BAD_CONFIG');
+  });
+});
+
+describe('one of two that lies about channels', () => {
+  it('raises no credit, hides no close, and is told of by scheme and host', async () => {
+    const chain = await through(2);
+    const both = await seen(chain, booked);
+    await nodes[0]!.become('lying_balance');
+    // The deposit rose since it was booked, and the nodes do not agree to what: it stays as booked.
+    expect((await both.readChannels([key]))[0]).toMatchObject({ deposit: 4n * BTT, closeAt: 0 });
+    expect(new Set(alarms.map(({ node }) => node))).toEqual(new Set([nodes[0]!.url, nodes[1]!.url]));
+    expect(alarms[0]).toMatchObject({ kind: 'contradiction' });
+    expect(chain.alarms.contradiction).toBeGreaterThan(0);
+    await pay(hub.requestClose(key));
+    const [closing] = await both.readChannels([key]);
+    expect(closing!.closeAt).toBe((await hub.readChannels([key]))[0]!.closeAt);
+    expect(closing!.closeAt).toBeGreaterThan(0);
+    await nodes[0]!.become(undefined);
+    expect((await both.readChannels([key]))[0]).toMatchObject({ deposit: 10n * BTT });
+  });
+
+  it('gives no deposit to a channel that nobody knew', async () => {
+    const both = await seen(await through(2));
+    await nodes[1]!.become('lying_balance');
+    expect((await both.readChannels([key]))[0]!.deposit).toBe(0n);
+  });
+});
+
+describe('one of three that lies', () => {
+  it('is contradicted and set aside, and the others go on; later it is asked again', async () => {
+    const chain = await through(3);
+    const all = await seen(chain);
+    await nodes[2]!.become('lying_balance');
+    await all.readChannels([key]);
+    expect(alarms.map(({ node, kind }) => [node, kind])).toEqual([[nodes[2]!.url, 'contradiction']]);
+    expect(chain.nodes.map(({ inUse }) => inUse)).toEqual([true, true, false]);
+    expect((await all.readChannels([key]))[0]).toMatchObject({ deposit: 10n * BTT });
+    await nodes[2]!.become(undefined);
+    await new Promise((go) => setTimeout(go, 100));
+    expect(chain.nodes.map(({ inUse }) => inUse)).toEqual([true, true, true]);
+    await nodes[0]!.become('lying_balance');
+    expect((await all.readChannels([key]))[0]).toMatchObject({ deposit: 10n * BTT });
+    expect(alarms.at(-1)).toMatchObject({ node: nodes[0]!.url, kind: 'contradiction' });
+  });
+
+  it('about a receipt is contradicted too', async () => {
+    const chain = await through(3);
+    const { hash } = await pay(hub.topUp(key, BTT, 10n * BTT));
+    const honest = await chain.receipt(hash);
+    await nodes[1]!.become('missing_logs');
+    expect(await chain.receipt(hash)).toEqual(honest);
+    expect(alarms.map(({ node, kind }) => [node, kind])).toEqual([[nodes[1]!.url, 'contradiction']]);
+  });
+});
+
+describe('a receipt', () => {
+  it.each(['missing_logs', 'duplicate_logs', 'lying_receipt'] as const)(
+    'that one of two nodes falsifies (%s) settles nothing',
+    async (fault) => {
+      const chain = await through(2);
+      const { hash } = await pay(hub.topUp(key, BTT, 10n * BTT));
+      await nodes[1]!.become(fault);
+      expect(await failure(chain.receipt(hash))).toMatchObject({
+        code: 'CHAIN_UNREACHABLE',
+        message: expect.stringContaining('no agreement on the receipt'),
+      });
+      await nodes[1]!.become(undefined);
+      expect((await chain.receipt(hash))!.logs.length).toBe(1);
+    },
+  );
+
+  it('of a transaction that never was is not believed from one', async () => {
+    const chain = await through(2);
+    await nodes[0]!.become('lying_receipt');
+    const never = `0x${'ab'.repeat(32)}`;
+    expect((await failure(chain.receipt(never))).code).toBe('CHAIN_UNREACHABLE');
+    await nodes[0]!.become(undefined);
+    expect(await chain.receipt(never)).toBeUndefined();
+  });
+});
+
+describe('only one of two that answers', () => {
+  it('raises no credit, shows a close, and what is sent to it arrives', async () => {
+    const chain = await through(2);
+    const both = await seen(chain, booked);
+    await nodes[0]!.become('connection_reset');
+    expect((await both.readChannels([key]))[0]).toMatchObject({ deposit: 4n * BTT, closeAt: 0 });
+    expect(alarms).toMatchObject([{ node: nodes[0]!.url, kind: 'silent' }]);
+    await pay(hub.requestClose(key));
+    expect((await both.readChannels([key]))[0]!.closeAt).toBeGreaterThan(0);
+
+    const account = dev.accounts[2]!;
+    const to = dev.accounts[3]!.address;
+    const before = await truth.balance(to);
+    const send = withSender(
+      chain,
+      account,
+      (sender) => sender.send({ to, data: '0x', value: 5n, purpose: 'try', intent: 'try' }),
+      undefined,
+      { waitMs: 600 },
+    );
+    // It is on the chain, and not called confirmed while one node alone says so.
+    expect((await failure(send)).code).toBe('TX_TIMEOUT');
+    expect(await truth.balance(to)).toBe(before + 5n);
+    await nodes[0]!.become(undefined);
+    await new Promise((go) => setTimeout(go, 700));
+    expect((await both.readChannels([key]))[0]).toMatchObject({ deposit: 10n * BTT });
+  });
+
+  it('is enough to start with, and for nothing that raises credit until the other is back', async () => {
+    await nodes[1]!.become('server_error');
+    const chain = await through(2);
+    const both = await seen(chain);
+    expect((await both.readChannels([key]))[0]!.deposit).toBe(0n);
+    await nodes[1]!.become(undefined);
+    await new Promise((go) => setTimeout(go, 200));
+    expect((await both.readChannels([key]))[0]!.deposit).toBe(10n * BTT);
+  });
+
+  it('does not make a nonce used', async () => {
+    const chain = await through(2);
+    const account = dev.accounts[0]!.address;
+    await nodes[0]!.become('timeout');
+    expect(await chain.nonce(account, 'latest')).toBe(0);
+    expect(await chain.nonce(account, 'pending')).toBeGreaterThan(0);
+    await nodes[0]!.become(undefined);
+    await new Promise((go) => setTimeout(go, 200));
+    expect(await chain.nonce(account, 'latest')).toBe(await truth.nonce(account, 'latest'));
+  });
+});
+
+describe('a stale node', () => {
+  it('of two hides no close: the newest block is read, without agreement', async () => {
+    const chain = await through(2);
+    const both = await seen(chain, { ...booked, deposit: 10n * BTT });
+    await nodes[1]!.become('stale_head');
+    await pay(hub.requestClose(key));
+    expect((await chain.head()).number).toBe((await truth.head()).number);
+    expect((await both.readChannels([key]))[0]!.closeAt).toBeGreaterThan(0);
+    expect(alarms).toMatchObject([{ node: nodes[1]!.url, kind: 'stale' }]);
+    expect(alarms[0]!.detail).toMatch(/4\d blocks behind the others/);
+  });
+
+  it('of three is set aside', async () => {
+    const chain = await through(3);
+    await nodes[0]!.become('stale_head');
+    expect((await chain.head()).number).toBe((await truth.head()).number);
+    expect(chain.nodes.map(({ inUse }) => inUse)).toEqual([false, true, true]);
+  });
+});
+
+describe('a node of another chain', () => {
+  it('is not asked anything while others are there, and is told of', async () => {
+    await nodes[0]!.become('wrong_chain');
+    const chain = await through(2, { asideMs: 60_000 });
+    expect(alarms).toMatchObject([{ node: nodes[0]!.url, kind: 'wrong_chain' }]);
+    expect(chain.node).toBe(nodes[1]!.url);
+  });
+});
+
+describe('quantities', () => {
+  it('are the greatest that enough nodes reach', async () => {
+    const chain = await through(2);
+    const { address } = dev.accounts[4]!;
+    const balance = await truth.balance(address);
+    await nodes[0]!.become('lying_balance');
+    expect(await chain.balance(address)).toBe(balance);
+    expect(await chain.gasPrice()).toBe(dev.profile.gasPriceFloor);
+  });
+});
+
+describe('caution', () => {
+  const at = { number: 9n, hash: '0x', parentHash: '0x', timestamp: 1_000n };
+  const facts = (deposit: bigint, settled: bigint, closeAt: number) => ({
+    ...key,
+    ...{ owner: new Uint8Array(20), deposit, settled, closeAt, block: 1n },
+  });
+  it.each([
+    ['the lower deposit', [facts(5n, 0n, 0), facts(9n, 0n, 0)], facts(7n, 0n, 0), [5n, 0n, 0]],
+    ['the deposit that is booked', [facts(9n, 0n, 0)], facts(7n, 0n, 0), [7n, 0n, 0]],
+    ['no deposit of the unknown', [facts(9n, 0n, 0)], undefined, [0n, 0n, 0]],
+    ['no settlement', [facts(9n, 9n, 0)], facts(9n, 2n, 0), [9n, 2n, 0]],
+    ['any close', [facts(9n, 0n, 0), facts(9n, 0n, 2_000)], facts(9n, 0n, 0), [9n, 0n, 2_000]],
+    ['the earlier close', [facts(9n, 0n, 3_000)], facts(9n, 0n, 2_000), [9n, 0n, 2_000]],
+    ['a close that is booked', [facts(9n, 0n, 0)], facts(9n, 0n, 2_000), [9n, 0n, 2_000]],
+    ['an end as a close that is due', [facts(9n, 0n, TOMBSTONE)], facts(9n, 0n, 0), [9n, 0n, 1_000]],
+    ['an end that is booked', [facts(9n, 0n, 0)], facts(9n, 3n, TOMBSTONE), [9n, 0n, TOMBSTONE]],
+  ])('believes %s', (_, said, known, expected) => {
+    const { deposit, settled, closeAt } = cautious(said, known, at);
+    expect([deposit, settled, closeAt]).toEqual(expected);
+  });
+});
+
+it('never shows more of a node’s address than scheme and host', async () => {
+  const { host } = new URL(nodes[0]!.url);
+  const rpcUrls = [`http://${host}/secret-path?key=secret-query`, nodes[1]!.url];
+  await nodes[0]!.become('server_error');
+  const onAlarm = (alarm: Alarm): unknown => alarms.push(alarm);
+  open.push(await connectTo(dev.profile, { rpcUrls, onAlarm, retriesMax: 0 }));
+  expect(alarms.length).toBe(1);
+  expect(JSON.stringify(alarms)).not.toContain('secret');
+});
