@@ -76,6 +76,7 @@ export interface Settings {
   readonly rpc?: readonly string[] | string;
   readonly confirmations?: number | string;
   readonly hub?: string;
+  readonly asset?: string;
   readonly agreement?: number | string;
   readonly gasRate?: string;
   readonly price?: string;
@@ -130,7 +131,7 @@ const DEFAULTS = {
 /** Everything that can be set. */
 export const settingNames = [
   ...(Object.keys(DEFAULTS) as (keyof typeof DEFAULTS)[]),
-  ...(['dataDir', 'rpc', 'confirmations', 'hub', 'agreement', 'gasRate'] as const),
+  ...(['dataDir', 'rpc', 'confirmations', 'hub', 'asset', 'agreement', 'gasRate'] as const),
 ];
 const NAMES = new Set<string>(settingNames);
 const LOG_LEVELS = ['silent', 'error', 'warn', 'info', 'debug', 'trace'];
@@ -188,7 +189,8 @@ function settlingOf(settings: Settings): SettlingConfig {
 }
 
 function chainOf(settings: Settings): ChainConfig {
-  const profile = Profile.named(settings.chain!);
+  const named = Profile.named(settings.chain!);
+  const profile = settings.asset === undefined ? named : { ...named, asset: parseAddress(settings.asset) };
   const rpc = typeof settings.rpc === 'string' ? settings.rpc.split(',') : settings.rpc;
   const rpcUrls = (rpc ?? profile.rpcUrls).map((url) => httpUrl(url.trim()));
   const confirmations = settings.confirmations ?? profile.confirmations;

@@ -39,14 +39,19 @@ export function addChainCommands(program: Command): void {
         account,
         seconds(flags.challengePeriod),
         gasMax,
+        (hub) => flags.json || Output.line(`The hub will be ${formatAddress(hub)}`),
       );
       if (flags.json)
         return Output.json({
           hub: formatAddress(deployed.hub),
           transaction: deployed.hash,
           gas: String(deployed.gas),
+          codeHash: deployed.codeHash,
+          asset: deployed.terms.asset && formatAddress(deployed.terms.asset),
         });
-      Output.line(`Hub ${formatAddress(deployed.hub)}`);
+      Output.line(`Hub ${formatAddress(deployed.hub)}, its code checked`);
+      if (deployed.terms.asset) Output.line(`  escrows      ${formatAddress(deployed.terms.asset)}`);
+      Output.line(`  code hash    ${deployed.codeHash}`);
       Output.line(`  transaction  ${deployed.hash}`);
       Output.line(`  gas          ${deployed.gas} (${Output.amount(deployed.cost)})`);
     });

@@ -27,6 +27,7 @@ function build(): Command {
     .option('--chain <name>', 'bttc, donau, ethereum, bnb, local, or a profile file (default: bttc)')
     .option('--rpc <urls>', 'nodes of that chain, separated by commas')
     .option('--hub <address>', 'the escrow contract')
+    .option('--asset <address>', 'the ERC-20 that it escrows, where not the chain’s own')
     .option('--confirmations <count>', 'blocks after which the chain is believed')
     .option(
       '--agreement <count>',

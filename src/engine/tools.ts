@@ -51,12 +51,16 @@ export function deployHub(
   account: Account,
   challengePeriod: number,
   gasMax: bigint | undefined,
+  onPredicted?: (hub: Address) => void,
 ): Promise<Deploy.Deployment> {
   return withChain(config, async (chain) => {
     const sender = await Senders.open(chain, account, memoryStore());
     try {
-      const options = gasMax === undefined ? {} : { gasCeiling: gasMax };
-      return await Deploy.deploy(sender, await HubCode.readArtifact(), challengePeriod, options);
+      const artifact = await HubCode.artifactFor(config.profile.asset);
+      return await Deploy.deploy(sender, artifact, challengePeriod, {
+        ...(gasMax === undefined ? {} : { gasCeiling: gasMax }),
+        ...(onPredicted === undefined ? {} : { onPredicted }),
+      });
     } finally {
       await sender.close();
     }
