@@ -56,6 +56,15 @@ export function addChainCommands(program: Command): void {
       Output.line(`  gas          ${deployed.gas} (${Output.amount(deployed.cost)})`);
     });
   chain
+    .command('probe')
+    .description('what the chain can do; refuses one that is not what its profile says')
+    .action(async (_options, command: Command) => {
+      const flags = command.optsWithGlobals<CommonFlags>();
+      const found = await Tools.probeChain(contextOf(flags).config.chain);
+      if (flags.json) return Output.json(found);
+      showProbe(found);
+    });
+  chain
     .command('info')
     .description('what the node and the hub say')
     .action(async (_options, command: Command) => {
@@ -65,9 +74,39 @@ export function addChainCommands(program: Command): void {
       Output.line(`${info.name}, chain ${info.chainId}, block ${info.block} (${info.time})`);
       Output.line(`  gas price    ${info.gasPrice} wei`);
       Output.line(`  confirmed    after ${info.confirmations} blocks`);
+      Output.line(`  agreement    ${info.agreement} of ${info.nodes} nodes for what raises credit`);
       Output.line(`  hub          ${info.hub ?? 'none configured'}`);
       if (info.challengePeriod !== undefined) Output.line(`  challenge    ${info.challengePeriod} s`);
     });
+}
+
+function showProbe(found: Tools.ChainProbe): void {
+  const can = (value: boolean | undefined): string =>
+    value === undefined ? 'cannot be told' : value ? 'yes' : 'no';
+  const seconds = found.blockTimeMs === undefined ? 'not measured' : `${found.blockTimeMs / 1_000} s`;
+  const cost = found.settleCost === undefined ? undefined : Output.amount(BigInt(found.settleCost));
+  const rows: ReadonlyArray<readonly [string, string]> = [
+    ['first block', found.genesisHash],
+    ['client', found.client ?? 'does not say'],
+    ['block', `${found.block} (${found.time})`],
+    ['block time', seconds],
+    ['block gas', found.blockGasLimit],
+    ['gas price', `${found.gasPrice} wei of ${found.coin}`],
+    ['settling', cost === undefined ? 'no price: set --gas-rate' : `${cost} for 100 vouchers`],
+    ['PUSH0', can(found.push0)],
+    ['BASEFEE', can(found.baseFee)],
+    ['TSTORE', can(found.transientStorage)],
+    ['type 2', found.typeTwo ? 'yes (legacy transactions are sent all the same)' : 'no'],
+    ['hub', found.hub === undefined ? 'none configured' : `${found.hub}, its code checked`],
+    ...(found.hubCodeHash === undefined ? [] : [['code hash', found.hubCodeHash] as const]),
+    ...(found.asset === undefined ? [] : [['escrows', found.asset] as const]),
+    ...(found.challengePeriod === undefined ? [] : [['challenge', `${found.challengePeriod} s`] as const]),
+    ['agreement', `${found.agreement} of ${found.nodes.length} nodes for what raises credit`],
+    ...found.nodes.map(({ node, inUse }) => ['node', `${node}${inUse ? '' : ', set aside'}`] as const),
+    ...found.alarms.map((text) => ['alarm', text] as const),
+  ];
+  Output.line(`${found.name}, chain ${found.chainId}: as its profile says`);
+  for (const [name, value] of rows) Output.line(`  ${name.padEnd(12)} ${value}`);
 }
 
 async function runDevChain(

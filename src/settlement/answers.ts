@@ -16,6 +16,13 @@ export interface Head {
   readonly timestamp: bigint;
 }
 
+/** What a block can hold and asks for. */
+export interface Capacity {
+  readonly gasLimit: bigint;
+  /** Base units per unit of gas; undefined where the chain has no base fee. */
+  readonly baseFee: bigint | undefined;
+}
+
 export interface Log {
   readonly address: Address;
   readonly topics: readonly string[];
@@ -72,6 +79,15 @@ export function head(value: unknown): Head | undefined {
     hash: hash(block.hash, 'a block hash'),
     parentHash: hash(block.parentHash, 'a parent hash'),
     timestamp: quantity(block.timestamp, 'a block time'),
+  };
+}
+
+/** What the header of a block says of its capacity. */
+export function capacity(value: unknown): Capacity {
+  const { gasLimit, baseFeePerGas: fee } = shape<'gasLimit' | 'baseFeePerGas'>(value, 'a block');
+  return {
+    gasLimit: quantity(gasLimit, 'a gas limit'),
+    baseFee: fee === undefined || fee === null ? undefined : quantity(fee, 'a base fee'),
   };
 }
 

@@ -161,6 +161,18 @@ export class Chain {
     return (await this.#elect(number, heads)) ?? heads[0]!.value;
   }
 
+  /** Gas that the newest block may hold, and its base fee where the chain has one. */
+  async capacity(): Promise<Answers.Capacity> {
+    const answer = await this.#nodes.call('eth_getBlockByNumber', ['latest', false]);
+    return Answers.capacity(accepted(answer));
+  }
+
+  /** Name and version of the program that answers, where it says. */
+  async client(): Promise<string | undefined> {
+    const answer = await this.#nodes.call('web3_clientVersion', []);
+    return answer.ok && typeof answer.result === 'string' ? answer.result.slice(0, 100) : undefined;
+  }
+
   /** Whether enough nodes name that block at its number alike, time and parent included. */
   async vouches(at: Answers.Head): Promise<boolean> {
     const known = this.#vouched.get(at.hash);

@@ -20,6 +20,8 @@ export interface DevChainOptions {
   readonly port?: number;
   /** Seconds between blocks; 0 makes blocks only for transactions. */
   readonly blockTime?: number;
+  /** Rules of the EVM; Berlin, those of BTTC, where none are named. */
+  readonly hardfork?: string;
   readonly accountCount?: number;
   /** Funds of each account, in whole coins. */
   readonly balance?: number;
@@ -93,7 +95,7 @@ function flags(options: DevChainOptions, chainId: bigint): string[] {
   const blockTime = options.blockTime ?? BLOCK_TIME;
   return [
     ...['--host', '127.0.0.1', '--port', String(options.port ?? 0)],
-    ...['--hardfork', 'berlin', '--chain-id', String(chainId)],
+    ...['--hardfork', options.hardfork ?? 'berlin', '--chain-id', String(chainId)],
     ...['--gas-price', String(local.gasPriceFloor), '--gas-limit', String(GAS_LIMIT)],
     ...['--mnemonic', MNEMONIC, '--accounts', String(options.accountCount ?? ACCOUNT_COUNT)],
     ...['--balance', String(options.balance ?? BALANCE)],

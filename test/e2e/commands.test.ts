@@ -32,6 +32,7 @@ const COMMANDS = [
   ['chain', 'dev'],
   ['chain', 'deploy'],
   ['chain', 'info'],
+  ['chain', 'probe'],
   ['demo'],
 ];
 
