@@ -1,7 +1,7 @@
-// `npm run soak:<name>`: the long form of a test, test/soak/<name>.soak.ts. Environment: PIECEWORK_SEED repeats a
+// `npm run soak:<name>`: the long forms of tests, every test/soak/<name>*.soak.ts. Environment: PIECEWORK_SEED repeats a
 // plan; what else a soak takes stands at its head.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { root, setUp } from './setup.mjs';
 
@@ -10,7 +10,8 @@ const folder = join(root, 'test', 'soak');
 const names = readdirSync(folder)
   .filter((file) => file.endsWith('.soak.ts'))
   .map((file) => file.slice(0, -'.soak.ts'.length));
-if (name === undefined || !existsSync(join(folder, `${name}.soak.ts`))) {
+const chosen = names.filter((each) => each === name || each.startsWith(`${name}-`));
+if (chosen.length === 0) {
   process.stderr.write(`Name one of: ${names.join(', ')}\n`);
   process.exit(2);
 }
@@ -21,7 +22,7 @@ const args = [
   'run',
   '--config',
   join(folder, 'vitest.config.ts'),
-  `test/soak/${name}.soak.ts`,
+  ...chosen.map((each) => `test/soak/${each}.soak.ts`),
   ...rest,
 ];
 const { status } = spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' });

@@ -189,9 +189,10 @@ export class Quorum {
     return { votes, agreed: agreed?.[0]?.value };
   }
 
-  /** Raises an alarm about a node. */
+  /** Raises an alarm about a node, which has to show its chain again before it is asked anything else. */
   report(node: Rpc, kind: AlarmKind, detail: string): void {
     this.#counts[kind]++;
+    node.doubt();
     const { toldMs } = this.#standings.get(node)!;
     const nowMs = this.#options.clock.monotonicMs();
     const before = toldMs.get(kind);
