@@ -7,8 +7,8 @@ import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { type Address, parseAddress } from './channels/channel.js';
 import { PieceworkError } from './errors.js';
-import type { Policy } from './settlement/planner.js';
 import * as GasRate from './settlement/gas-rate.js';
+import type { Policy } from './settlement/planner.js';
 import * as Profile from './settlement/profile.js';
 import { MIB, parseAmount, parseDuration, parsePrice, parseSize } from './units.js';
 

@@ -96,7 +96,7 @@ export function deployHub(
     const sender = await Senders.open(chain, account, memoryStore());
     try {
       const artifact = await HubCode.artifactFor(config.profile.asset);
-      return await Deploy.deploy(sender, artifact, challengePeriod, {
+      return await Deploy.deploy(chain, sender, artifact, challengePeriod, {
         ...(gasMax === undefined ? {} : { gasCeiling: gasMax }),
         ...(onPredicted === undefined ? {} : { onPredicted }),
       });
@@ -126,10 +126,11 @@ export function balances(
   address: Address,
 ): Promise<{ balance: bigint; credit: bigint | undefined }> {
   return withChain(config, async (chain) => {
-    const balance = await chain.balance(address);
+    const head = await chain.head();
+    const balance = await chain.balance(address, head);
     if (!config.hub) return { balance, credit: undefined };
     const hub = new Hub(chain, config.hub, await HubCode.artifactFor(config.profile.asset));
-    return { balance, credit: await hub.credit(address, await chain.head()) };
+    return { balance, credit: await hub.credit(address, head) };
   });
 }
 

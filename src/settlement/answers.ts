@@ -110,6 +110,12 @@ export function receipt(value: unknown): Receipt | undefined {
   };
 }
 
+/** @throws PieceworkError CHAIN_UNREACHABLE for undefined. */
+export function must<T>(value: T | undefined, name: string): T {
+  if (value === undefined) throw new PieceworkError('CHAIN_UNREACHABLE', `the node does not have ${name}`);
+  return value;
+}
+
 /** Blocks between two heads. */
 export function distance(a: Head, b: Head): bigint {
   return a.number > b.number ? a.number - b.number : b.number - a.number;

@@ -13,9 +13,11 @@ import * as Answers from './answers.js';
 import type { Profile } from './profile.js';
 import { type Alarm, type AlarmKind, type Ballot, common, Quorum, read, type Vote } from './quorum.js';
 import { accepted, type Explain, refusal } from './refusal.js';
-import { type Question, Rpc } from './rpc.js';
+import { type At, fields, place, questions, type Trial } from './requests.js';
+import { Rpc } from './rpc.js';
 
 export type { Explain } from './refusal.js';
+export type { At, Trial } from './requests.js';
 
 export interface ChainOptions {
   /** Nodes to use instead of the profile's. */
@@ -32,19 +34,6 @@ export interface ChainOptions {
   /** Something is wrong with a node; the others go on. */
   readonly onAlarm?: (alarm: Alarm) => void;
 }
-
-/** What a node is asked to try out without a transaction. */
-export interface Trial {
-  readonly from?: Address;
-  /** Undefined creates a contract. */
-  readonly to: Address | undefined;
-  /** 0x-prefixed hex. */
-  readonly data: string;
-  readonly value?: bigint;
-}
-
-/** Where in the chain to read: at a block, or in the newest state. */
-export type At = Answers.Head | 'latest';
 
 /** What became of bytes handed to the node. */
 export type Broadcast = { readonly accepted: true } | { readonly accepted: false; readonly reason: string };
@@ -136,7 +125,7 @@ export class Chain {
    * all: what was closed there is believed, what was deposited is not, for lack of agreement.
    */
   async head(): Promise<Answers.Head> {
-    const heads = must(await this.#heads('latest'), 'the newest block');
+    const heads = Answers.must(await this.#heads('latest'), 'the newest block');
     const newestFirst = [...heads].sort((a, b) => Number(b.value.number - a.value.number));
     const reached = newestFirst[Math.min(this.#nodes.need, heads.length) - 1]!;
     const near = heads.filter(
@@ -189,7 +178,7 @@ export class Chain {
     const back = BigInt(this.profile.confirmations - 1);
     if (back === 0n) return head;
     const number = head.number > back ? head.number - back : 0n;
-    return must(await this.block(number), `block ${number}`);
+    return Answers.must(await this.block(number), `block ${number}`);
   }
 
   /** Base units per unit of gas: what enough nodes ask, at least the profile's floor. */
@@ -200,9 +189,13 @@ export class Chain {
     return asked;
   }
 
-  /** Base units of the chain's own coin that enough nodes see. */
-  balance(address: Address, at: At = 'latest'): Promise<bigint> {
-    return this.#common('eth_getBalance', [hexlify(address), place(at)], 'a balance');
+  /**
+   * Base units of the chain's own coin: at a block what enough nodes see, in the newest state the most that any
+   * sees, because a node that lags must not keep a funded account from sending. The chain checks it anyway.
+   */
+  async balance(address: Address, at: At = 'latest'): Promise<bigint> {
+    const votes = await this.#quantities('eth_getBalance', [hexlify(address), place(at)], 'a balance');
+    return common(votes, at === 'latest' ? 1 : this.#nodes.need);
   }
 
   /**
@@ -368,47 +361,4 @@ export class Chain {
   #isDeep(number: bigint): boolean {
     return this.#newest - number + 1n >= BigInt(this.profile.confirmations);
   }
-}
-
-function questions(profile: Profile): readonly Question[] {
-  const wrong = (detail: string): PieceworkError => new PieceworkError('CHAIN_WRONG_ID', detail);
-  const chainId: Question = {
-    method: 'eth_chainId',
-    params: [],
-    check(answer, node) {
-      const id = Answers.quantity(accepted(answer), 'a chain id');
-      if (id === profile.chainId) return;
-      throw wrong(`${node} serves chain ${id}, not ${profile.name} (${profile.chainId})`);
-    },
-  };
-  if (profile.genesisHash === undefined) return [chainId];
-  const genesis: Question = {
-    method: 'eth_getBlockByNumber',
-    params: ['0x0', false],
-    check(answer, node) {
-      const block = must(Answers.head(accepted(answer)), 'the first block');
-      if (block.hash === profile.genesisHash) return;
-      throw wrong(`${node} has chain id ${profile.chainId} but another first block than ${profile.name}`);
-    },
-  };
-  return [chainId, genesis];
-}
-
-/** A block is named by hash (EIP-1898), so that all that is read at it belongs together. */
-function place(at: At): unknown {
-  return at === 'latest' ? at : { blockHash: at.hash, requireCanonical: true };
-}
-
-function fields(trial: Trial): Record<string, string> {
-  return {
-    ...(trial.from === undefined ? {} : { from: hexlify(trial.from) }),
-    ...(trial.to === undefined ? {} : { to: hexlify(trial.to) }),
-    data: trial.data,
-    ...(trial.value === undefined ? {} : { value: toQuantity(trial.value) }),
-  };
-}
-
-function must<T>(value: T | undefined, name: string): T {
-  if (value === undefined) throw new PieceworkError('CHAIN_UNREACHABLE', `the node does not have ${name}`);
-  return value;
 }

@@ -8,6 +8,7 @@ import type { Address } from '../channels/channel.js';
 import { formatAddress } from '../channels/channel.js';
 import { PieceworkError } from '../errors.js';
 import { sameBytes } from '../units.js';
+import type { Chain } from './chain.js';
 import type { EscrowTerms } from './escrow.js';
 import { Hub } from './hub.js';
 import { abiOf } from './hub-abi.js';
@@ -60,12 +61,13 @@ export function predicted(from: Address, nonce: number): Address {
  * profile's least.
  */
 export async function deploy(
+  chain: Chain,
   sender: Sender,
   artifact: Artifact,
   challengePeriod: number,
   options: DeployOptions = {},
 ): Promise<Deployment> {
-  const { chain, account } = sender;
+  const { account } = sender;
   const { asset, challengePeriodMin, name } = chain.profile;
   const call = deployment(artifact, challengePeriod, asset);
   if (challengePeriod < challengePeriodMin) {
@@ -77,7 +79,7 @@ export async function deploy(
     ...(options.gasCeiling === undefined ? {} : { gasCeiling: options.gasCeiling }),
     progress: (step) => {
       if (step.step !== 'signed') return;
-      const record = sender.pending.find(({ hash }) => hash === step.hash)!;
+      const record = sender.pending.find(({ id }) => id === step.hash)!;
       expected = predicted(account.address, record.nonce);
       options.onPredicted?.(expected);
     },

@@ -5,7 +5,7 @@
  * belongs together. Invariant: no deposit, settlement, end or absence of a close is reported that enough nodes
  * did not agree on, of a hub whose code enough nodes agreed on.
  */
-import { getBytes, hexlify, type Interface, keccak256, TypedDataEncoder } from 'ethers';
+import { getBytes, hexlify, keccak256, TypedDataEncoder } from 'ethers';
 import {
   type Address,
   type ChannelFacts,
@@ -13,21 +13,19 @@ import {
   type Domain,
   formatAddress,
 } from '../channels/channel.js';
-import { ROW_BYTES } from '../channels/voucher.js';
 import { PieceworkError } from '../errors.js';
 import * as limits from '../limits.js';
 import { formatAmount, sameBytes, toHex } from '../units.js';
 import type { Head, Receipt } from './answers.js';
 import { cautious, type Known } from './caution.js';
 import type { Chain } from './chain.js';
-import type { Closing, EscrowBackend, EscrowEvent, EscrowTerms, Opening } from './escrow.js';
+import type { EscrowBackend, EscrowEvent, EscrowTerms } from './escrow.js';
 import * as Abi from './hub-abi.js';
+import { chunks, HubCalls } from './hub-calls.js';
 import { type Artifact, difference } from './hub-code.js';
 import type { Ballot } from './quorum.js';
 import type { Call } from './transaction.js';
 
-/** Each takes about 50,000 gas; together a quarter of a block of 20,000,000. */
-const openingsPerCallMax = 100;
 const readsAtOnceMax = 8;
 
 export interface HubOptions {
@@ -35,24 +33,19 @@ export interface HubOptions {
   readonly known?: (key: ChannelKey) => Promise<Known | undefined>;
 }
 
-export class Hub implements EscrowBackend {
+export class Hub extends HubCalls implements EscrowBackend {
   readonly kind = 'hub';
-  readonly domain: Domain;
   readonly #chain: Chain;
   readonly #artifact: Artifact;
-  readonly #asset: Address | undefined;
-  readonly #abi: Interface;
   readonly #known: (key: ChannelKey) => Promise<Known | undefined>;
   /** Whether enough nodes agreed on the hub's code and terms. */
   #agreed = false;
 
   /** `artifact` is that of the form for the profile's asset. */
   constructor(chain: Chain, hub: Address, artifact: Artifact, options: HubOptions = {}) {
+    super({ chainId: chain.profile.chainId, hub }, chain.profile.asset);
     this.#chain = chain;
-    this.domain = { chainId: chain.profile.chainId, hub };
     this.#artifact = artifact;
-    this.#asset = chain.profile.asset;
-    this.#abi = Abi.abiOf(this.#asset);
     this.#known = options.known ?? (async () => undefined);
   }
 
@@ -78,7 +71,7 @@ export class Hub implements EscrowBackend {
       throw this.#mismatch('its vouchers have another domain');
     });
     each(await this.#views('asset', [], at), (asset) => {
-      const expected = this.#asset ?? new Uint8Array(20);
+      const expected = this.asset ?? new Uint8Array(20);
       if (!sameBytes(getBytes(asset as string), expected)) throw this.#mismatch('it escrows another asset');
     });
     let challengePeriod = Number.POSITIVE_INFINITY;
@@ -89,7 +82,7 @@ export class Hub implements EscrowBackend {
       throw this.#mismatch(`its challenge period is ${challengePeriod} s, ${needed}`);
     });
     this.#agreed = agreed;
-    return { challengePeriod, asset: this.#asset };
+    return { challengePeriod, asset: this.asset };
   }
 
   async readChannels(keys: readonly ChannelKey[], at?: Head): Promise<readonly ChannelFacts[]> {
@@ -109,28 +102,8 @@ export class Hub implements EscrowBackend {
     return (values as readonly bigint[]).reduce((a, b) => (b < a ? b : a));
   }
 
-  open({ voucherKey, payee, deposit }: Opening): Call {
-    const purpose = `open channel ${formatAddress(voucherKey)}`;
-    return this.#paying('open', names({ voucherKey, payee }), purpose, deposit);
-  }
-
-  openMany(openings: readonly Opening[]): readonly Call[] {
-    return chunks(openings, openingsPerCallMax).map((some) => {
-      const rows = some.map((opening) => [...names(opening), opening.deposit]);
-      const value = some.reduce((sum, opening) => sum + opening.deposit, 0n);
-      return this.#paying('openMany', [rows], `open ${counted(some.length, 'channel')}`, value);
-    });
-  }
-
-  topUp(key: ChannelKey, amount: bigint, deposit: bigint): Call {
-    const purpose = `top up channel ${formatAddress(key.voucherKey)}`;
-    const call = this.#paying('topUp', names(key), purpose, amount);
-    // One rise from a given deposit at a time: until it is known whether it landed, another is not signed.
-    return { ...call, intent: `${call.intent} from ${deposit}` };
-  }
-
   async approval(owner: Address, { pulls, purpose }: Call): Promise<Call | undefined> {
-    if (this.#asset === undefined || pulls === undefined) return undefined;
+    if (this.asset === undefined || pulls === undefined) return undefined;
     const [holds, allowed] = await Promise.all([
       this.#token('balanceOf', [hexlify(owner)]),
       this.#token('allowance', [hexlify(owner), hexlify(this.domain.hub)]),
@@ -141,41 +114,8 @@ export class Hub implements EscrowBackend {
     }
     if (allowed >= pulls) return undefined;
     const data = Abi.erc20.encodeFunctionData('approve', [hexlify(this.domain.hub), pulls]);
-    const intent = `approve ${keccak256(data)} at ${toHex(this.#asset)}`;
-    return { to: this.#asset, data, value: 0n, purpose: `allow the hub ${formatAmount(pulls)}`, intent };
-  }
-
-  settle(payee: Address, rows: readonly Uint8Array[]): readonly Call[] {
-    return chunks(rows, limits.settleRowsMax).map((some) =>
-      this.#call('settle', [hexlify(payee), packed(some)], `settle ${counted(some.length, 'voucher')}`),
-    );
-  }
-
-  cooperativeClose(payee: Address, closings: readonly Closing[]): readonly Call[] {
-    return chunks(closings, limits.closingsMax).map((some) => {
-      const rows = some.map((closing) => closing.row).filter((row) => row !== undefined);
-      const keys = some.map((closing) => hexlify(closing.voucherKey));
-      const call = this.#call(
-        'cooperativeClose',
-        [keys, packed(rows)],
-        `close ${counted(some.length, 'channel')}`,
-      );
-      return { ...call, intent: `${call.intent} as ${formatAddress(payee)}` };
-    });
-  }
-
-  requestClose(key: ChannelKey): Call {
-    const purpose = `request close of channel ${formatAddress(key.voucherKey)}`;
-    return this.#call('requestClose', names(key), purpose);
-  }
-
-  withdraw(key: ChannelKey): Call {
-    return this.#call('withdraw', names(key), `withdraw channel ${formatAddress(key.voucherKey)}`);
-  }
-
-  withdrawCredit(owner: Address, to: Address): Call {
-    const call = this.#call('withdrawCredit', [hexlify(to)], `withdraw credit to ${formatAddress(to)}`);
-    return { ...call, intent: `${call.intent} as ${formatAddress(owner)}` };
+    const intent = `approve ${keccak256(data)} at ${toHex(this.asset)}`;
+    return { to: this.asset, data, value: 0n, purpose: `allow the hub ${formatAmount(pulls)}`, intent };
   }
 
   decode(receipt: Receipt): readonly EscrowEvent[] {
@@ -228,9 +168,9 @@ export class Hub implements EscrowBackend {
   }
 
   async #views(name: string, args: readonly unknown[], at: Head): Promise<Said<unknown>> {
-    const data = this.#abi.encodeFunctionData(name, args);
+    const data = this.abi.encodeFunctionData(name, args);
     const { values, agreed } = said(await this.#chain.views({ to: this.domain.hub, data }, at, Abi.explain));
-    const decode = (bytes: string): unknown => this.#abi.decodeFunctionResult(name, bytes)[0];
+    const decode = (bytes: string): unknown => this.abi.decodeFunctionResult(name, bytes)[0];
     return { values: await this.#decoded(values, decode), agreed };
   }
 
@@ -280,23 +220,9 @@ export class Hub implements EscrowBackend {
 
   async #token(name: string, values: readonly unknown[]): Promise<bigint> {
     const data = Abi.erc20.encodeFunctionData(name, values);
-    const bytes = await this.#chain.call({ to: this.#asset, data });
+    const bytes = await this.#chain.call({ to: this.asset, data });
     const [value] = await this.#decoded([bytes], (text) => Abi.erc20.decodeFunctionResult(name, text));
     return value![0] as bigint;
-  }
-
-  /** A verb that takes money: with the call, or as a named amount that the hub pulls. */
-  #paying(verb: string, values: readonly unknown[], purpose: string, amount: bigint): Call {
-    if (this.#asset === undefined) return this.#call(verb, values, purpose, amount);
-    const { intent } = this.#call(verb, [...values, 0n], purpose);
-    return { ...this.#call(verb, [...values, amount], purpose), intent, pulls: amount };
-  }
-
-  /** The intent is the verb and its arguments, whatever the value: a channel is opened once. */
-  #call(verb: string, values: readonly unknown[], purpose: string, value = 0n): Call {
-    const data = this.#abi.encodeFunctionData(verb, values);
-    const intent = `${verb} ${keccak256(data)} at ${toHex(this.domain.hub)}`;
-    return { to: this.domain.hub, data, value, purpose, intent };
   }
 
   #mismatch(detail: string): PieceworkError {
@@ -325,19 +251,6 @@ function domainSeparator({ chainId, hub }: Domain): string {
   });
 }
 
-function names({ voucherKey, payee }: ChannelKey): [string, string] {
-  return [hexlify(voucherKey), hexlify(payee)];
-}
-
-function packed(rows: readonly Uint8Array[]): Uint8Array {
-  const bytes = new Uint8Array(rows.length * ROW_BYTES);
-  for (const [index, row] of rows.entries()) {
-    if (row.length !== ROW_BYTES) throw new PieceworkError('INTERNAL', `a row has ${row.length} bytes`);
-    bytes.set(row, index * ROW_BYTES);
-  }
-  return bytes;
-}
-
 /** Indexes of keys, together where one view call can answer them. */
 function chunksByPayee(keys: readonly ChannelKey[]): readonly (readonly number[])[] {
   const byPayee = new Map<string, number[]>();
@@ -348,14 +261,4 @@ function chunksByPayee(keys: readonly ChannelKey[]): readonly (readonly number[]
     else byPayee.set(payee, [index]);
   }
   return [...byPayee.values()].flatMap((indexes) => chunks(indexes, limits.settleRowsMax));
-}
-
-function chunks<T>(items: readonly T[], size: number): readonly (readonly T[])[] {
-  const found: (readonly T[])[] = [];
-  for (let start = 0; start < items.length; start += size) found.push(items.slice(start, start + size));
-  return found;
-}
-
-function counted(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }

@@ -60,7 +60,7 @@ describe('deploying', () => {
   it('creates a hub that verifies, and tells what it cost', async () => {
     const account = dev.accounts[5]!;
     const before = await chain.balance(account.address);
-    const done = await withSender(chain, account, (sender) => deploy(sender, artifact, 86_400));
+    const done = await withSender(chain, account, (sender) => deploy(chain, sender, artifact, 86_400));
     expect(done.cost).toBe(before - (await chain.balance(account.address)));
     expect(done.gas * dev.profile.gasPriceFloor).toBe(done.cost);
     expect(await new Hub(chain, done.hub, artifact).verify()).toEqual({

@@ -57,6 +57,7 @@ afterEach(async () => {
   alarms.length = 0;
 });
 
+const account = (index: number) => dev.accounts[index]!.address;
 const pay = (call: Parameters<Parameters<Parameters<typeof withSender>[2]>[0]['send']>[0]) =>
   withSender(truth, dev.accounts[0]!, (sender) => sender.send(call));
 
@@ -260,7 +261,12 @@ describe('quantities', () => {
     const { address } = dev.accounts[4]!;
     const balance = await truth.balance(address);
     await nodes[0]!.become('lying_balance');
-    expect(await chain.balance(address)).toBe(balance);
+    expect(await chain.balance(address, await chain.head())).toBe(balance);
+    // Sending is not held up by a node that sees less than others.
+    await nodes[0]!.become(undefined);
+    await nodes[1]!.become('stale_head');
+    await pay({ to: account(7), data: '0x', value: BTT, purpose: 'try', intent: 'try' });
+    expect(await chain.balance(account(7))).toBe(await truth.balance(account(7)));
     expect(await chain.gasPrice()).toBe(dev.profile.gasPriceFloor);
   });
 });

@@ -56,7 +56,7 @@ export async function deployHub(chain: Chain, account: Account, challengePeriod 
   const artifact = await readArtifact();
   const sender = await Sender.open(chain, account, memoryStore(), FAST);
   try {
-    const { hub } = await deploy(sender, artifact, challengePeriod);
+    const { hub } = await deploy(chain, sender, artifact, challengePeriod);
     return new Hub(chain, hub, artifact);
   } finally {
     await sender.close();

@@ -47,7 +47,9 @@ beforeAll(async () => {
   await withSender(chain, account(0), async (sender) => {
     const artifact = await artifactFor(profile.asset);
     const nonce = await chain.nonce(account(0).address, 'pending');
-    const made = await deploy(sender, artifact, PERIOD, { onPredicted: (address) => told.push(address) });
+    const made = await deploy(chain, sender, artifact, PERIOD, {
+      onPredicted: (address) => told.push(address),
+    });
     expect(told.map(formatAddress)).toEqual([formatAddress(made.hub)]);
     expect(formatAddress(predicted(account(0).address, nonce))).toBe(formatAddress(made.hub));
     expect(made.terms).toEqual({ challengePeriod: PERIOD, asset: token.address });
