@@ -145,7 +145,11 @@ export class Quorum {
     const enough = new AbortController();
     const runs = asked.map(async (node) => {
       const attempt = await this.#persist(node, method, params, retriesMax, () => votes.length > 0);
-      if (enough.signal.aborted) return;
+      if (enough.signal.aborted) {
+        // Too late to count, but not too late to be set aside for never answering.
+        if (!('done' in attempt)) this.#failed(node, method, attempt);
+        return;
+      }
       if ('done' in attempt) votes.push({ node, value: this.#answered(node, attempt.done) });
       else failures.push({ node, attempt });
       if (votes.length >= this.need) patience.abort();
@@ -261,6 +265,7 @@ export class Quorum {
 
   #setAside(node: Rpc): void {
     const standing = this.#standings.get(node)!;
+    if (standing.asideUntilMs > this.#options.clock.monotonicMs()) return;
     const ms = Math.min(this.#options.asideMs * 2 ** Math.min(standing.strikes, 20), limits.nodeAsideMsMax);
     standing.asideUntilMs = this.#options.clock.monotonicMs() + ms;
     standing.strikes++;

@@ -4,6 +4,7 @@
  */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type ChannelKey, TOMBSTONE } from '../../../src/channels/channel.js';
+import { systemClock } from '../../../src/clock.js';
 import { cautious, type Known } from '../../../src/settlement/caution.js';
 import type { Chain, ChainOptions } from '../../../src/settlement/chain.js';
 import * as DevChains from '../../../src/settlement/dev-chain.js';
@@ -19,6 +20,7 @@ import {
   keyOf,
   mine,
   startChain,
+  until,
   voucherWallet,
   withSender,
 } from './support.js';
@@ -252,6 +254,74 @@ describe('a node of another chain', () => {
     const chain = await through(2, { asideMs: 60_000 });
     expect(alarms).toMatchObject([{ node: nodes[0]!.url, kind: 'wrong_chain' }]);
     expect(chain.node).toBe(nodes[1]!.url);
+  });
+});
+
+describe('a block', () => {
+  it('that is dated back by who names it makes nothing confirmed', async () => {
+    const both = await seen(await through(2), booked);
+    const head = await truth.head();
+    const agreed = await both.readChannels([key], head);
+    expect(agreed[0]!.deposit).toBe(10n * BTT);
+    // The newest state under the number of an old block.
+    for (const lie of [{ number: head.number - 40n }, { timestamp: 1n }, { parentHash: head.hash }]) {
+      expect((await both.readChannels([key], { ...head, ...lie }))[0]!.deposit).toBe(4n * BTT);
+    }
+  });
+
+  it('is vouched for by enough nodes, not by one', async () => {
+    const chain = await through(2);
+    const head = await truth.head();
+    await nodes[0]!.become('server_error');
+    expect(await chain.vouches(head)).toBe(false);
+    await nodes[0]!.become(undefined);
+    await new Promise((go) => setTimeout(go, 100));
+    expect(await chain.vouches(head)).toBe(true);
+  });
+});
+
+describe('a node that moves to another chain without ever failing', () => {
+  it('is found out when it has to show its chain again', async () => {
+    let aheadMs = 0;
+    const clock = { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + aheadMs };
+    const chain = await through(1, { clock });
+    await nodes[0]!.become('wrong_chain');
+    expect((await chain.head()).hash).not.toBe((await truth.head()).hash);
+    aheadMs = 31_000;
+    const error = await failure(chain.head());
+    expect(error).toMatchObject({
+      code: 'CHAIN_UNREACHABLE',
+      message: expect.stringContaining('serves chain 271'),
+    });
+    await nodes[0]!.become(undefined);
+    expect((await chain.head()).hash).toBe((await truth.head()).hash);
+  });
+});
+
+describe('an alarm', () => {
+  it('that stands is counted each time and told once', async () => {
+    const chain = await through(2, { asideMs: 1 });
+    await nodes[0]!.become('server_error');
+    for (let tries = 0; tries < 4; tries++) {
+      await chain.head();
+      await new Promise((go) => setTimeout(go, 30));
+    }
+    expect(alarms.length).toBe(1);
+    expect(chain.alarms.silent).toBeGreaterThan(1);
+  });
+});
+
+describe('a slow node', () => {
+  it('is not waited for once enough have answered', async () => {
+    const chain = await through(3, { timeoutMs: 3_000, asideMs: 60_000 });
+    await nodes[2]!.become('timeout');
+    // Neither for the time that is allowed nor for a further try.
+    expect((await chain.head()).number).toBe((await truth.head()).number);
+    expect(chain.nodes.map(({ inUse }) => inUse)).toEqual([true, true, true]);
+    // Once it has let its time pass it is told of and set aside all the same.
+    await until(() => alarms.length > 0);
+    expect(alarms).toMatchObject([{ node: nodes[2]!.url, kind: 'silent' }]);
+    expect(chain.nodes.map(({ inUse }) => inUse)).toEqual([true, true, false]);
   });
 });
 
