@@ -82,7 +82,7 @@ export async function startMatrix(draw: Chance): Promise<Matrix> {
   const good = await startFaultyNode(dev.rpcUrl, { seed: draw.seed, other: other.rpcUrl });
   const chain = await connect(dev.profile);
   const deployer = await Senders.open(chain, dev.accounts[0]!, memoryStore(), SENDING);
-  const { hub: address } = await deploy(deployer, artifact, PERIOD);
+  const { hub: address } = await deploy(chain, deployer, artifact, PERIOD);
   await deployer.close();
   const truth = new Hub(chain, address, artifact);
   await askNode(dev.rpcUrl, 'anvil_mine', ['0x40']);
