@@ -16,6 +16,7 @@ import type { Account } from '../settlement/account.js';
 import * as Chains from '../settlement/chain.js';
 import type { EscrowBackend, EscrowEvent, EscrowTerms } from '../settlement/escrow.js';
 import type { Confirmed } from '../settlement/follow.js';
+import * as GasRate from '../settlement/gas-rate.js';
 import { Hub } from '../settlement/hub.js';
 import * as HubCode from '../settlement/hub-code.js';
 import * as Senders from '../settlement/sender.js';
@@ -99,7 +100,9 @@ export function openChainSide(
       await listener?.onOpen(isUnderWay);
       await sender.resume();
     }
-    return readyChain(chain, escrow, terms, () => sender);
+    const rate = config.gasRate ?? GasRate.rateOf(profile, undefined);
+    const ceilingOf = (gasMax: bigint | undefined) => GasRate.gasCeiling(rate, gasMax);
+    return readyChain(chain, escrow, terms, ceilingOf, () => sender);
   }
 
   const isUnderWay = (wanted: string): boolean =>
@@ -137,6 +140,7 @@ function readyChain(
   chain: Chains.Chain,
   escrow: EscrowBackend,
   terms: EscrowTerms,
+  ceilingOf: (gasMax: bigint | undefined) => { gasCeiling?: bigint },
   senderOf: () => Senders.Sender | undefined,
 ): ReadyChain {
   const needSender = (): Senders.Sender => {
@@ -146,16 +150,15 @@ function readyChain(
   };
   let pulling: Promise<unknown> = Promise.resolve();
 
-  async function allow(call: Call, gasMax: bigint | undefined): Promise<bigint | undefined> {
+  async function allow(call: Call, gasMax: bigint | undefined): Promise<void> {
     const approval = await escrow.approval(needSender().account.address, call);
-    if (!approval) return gasMax;
-    const { cost } = await needSender().send(approval, gasMax === undefined ? {} : { gasCeiling: gasMax });
-    return gasMax === undefined ? undefined : gasMax - cost;
+    if (!approval) return;
+    await needSender().send(approval, ceilingOf(gasMax));
   }
 
   async function send(call: Call, gasMax: bigint | undefined, onSigned?: (quote: Quote) => void) {
     return needSender().send(call, {
-      ...(gasMax === undefined ? {} : { gasCeiling: gasMax }),
+      ...ceilingOf(gasMax),
       progress: (step) => step.step === 'signed' && onSigned?.(step.quote),
     });
   }
@@ -176,7 +179,10 @@ function readyChain(
     send(call, gasMax, onSigned) {
       if (call.pulls === undefined) return send(call, gasMax, onSigned);
       // One at a time: an allowance is exact, and a second one would replace it.
-      const run = pulling.then(async () => send(call, await allow(call, gasMax), onSigned));
+      const run = pulling.then(async () => {
+        await allow(call, gasMax);
+        return send(call, gasMax, onSigned);
+      });
       pulling = run.catch(() => undefined);
       return run;
     },

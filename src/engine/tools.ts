@@ -96,8 +96,9 @@ export function deployHub(
     const sender = await Senders.open(chain, account, memoryStore());
     try {
       const artifact = await HubCode.artifactFor(config.profile.asset);
+      const rate = config.gasRate ?? GasRate.rateOf(config.profile, undefined);
       return await Deploy.deploy(chain, sender, artifact, challengePeriod, {
-        ...(gasMax === undefined ? {} : { gasCeiling: gasMax }),
+        ...GasRate.gasCeiling(rate, gasMax),
         ...(onPredicted === undefined ? {} : { onPredicted }),
       });
     } finally {

@@ -1,7 +1,6 @@
 /**
- * What is believed of a channel when nodes do not agree on it, or too few were heard: of every fact what
- * raises no credit and gives up no claim. A lower deposit and a close are believed from anyone; a deposit, a
- * settlement, an end for ever or the absence of a close from nobody alone. Pure.
+ * What is believed of a channel when nodes do not agree on it, or too few were heard: what is booked already,
+ * so that no credit is raised and no claim given up, and of all that is said only what ends credit. Pure.
  */
 import { type ChannelFacts, TOMBSTONE } from '../channels/channel.js';
 import type { Head } from './answers.js';
@@ -12,33 +11,23 @@ export type Known = Pick<ChannelFacts, 'deposit' | 'settled' | 'closeAt'>;
 const nothing: Known = { deposit: 0n, settled: 0n, closeAt: 0 };
 
 /**
- * `said` holds at least one answer, `known` what was agreed before; a channel that was not known has no
- * deposit yet. One that somebody calls closed for ever and others do not is shown as a close that is due at
- * `at`: it gets no more credit, and what it owes is claimed.
+ * `said` is what nodes say at `at`, one answer at least; `newest` what they say now, which may be older. A
+ * channel that was not booked has no deposit yet. A close is believed from anyone. Whoever says that the channel
+ * is closed for ever, or holds less than was booked, is believed as far as a close that is due at once: no
+ * more credit is given, and what is owed is claimed from the deposit that was booked.
  */
-export function cautious(said: readonly ChannelFacts[], known: Known | undefined, at: Head): ChannelFacts {
-  const all = [known ?? nothing, ...said];
-  return {
-    ...said[0]!,
-    deposit: least(all.map(({ deposit }) => deposit)),
-    settled: least(all.map(({ settled }) => settled)),
-    closeAt:
-      known?.closeAt === TOMBSTONE
-        ? TOMBSTONE
-        : closing(
-            all.map(({ closeAt }) => closeAt),
-            at,
-          ),
-    block: at.number,
-  };
-}
-
-function closing(times: readonly number[], at: Head): number {
+export function cautious(
+  said: readonly ChannelFacts[],
+  newest: readonly ChannelFacts[],
+  known: Known | undefined,
+  at: Head,
+): ChannelFacts {
+  const { deposit, settled, closeAt } = known ?? nothing;
+  const facts = { ...said[0]!, deposit, settled, block: at.number };
+  if (closeAt === TOMBSTONE) return { ...facts, closeAt };
+  const times = [closeAt, ...[...said, ...newest].map((view) => view.closeAt)];
   const pending = times.filter((time) => time !== 0 && time !== TOMBSTONE);
-  if (pending.length > 0) return Math.min(...pending);
-  return times.includes(TOMBSTONE) ? Number(at.timestamp) : 0;
-}
-
-function least(values: readonly bigint[]): bigint {
-  return values.reduce((a, b) => (b < a ? b : a));
+  if (pending.length > 0) return { ...facts, closeAt: Math.min(...pending) };
+  const gone = times.includes(TOMBSTONE) || said.some((view) => view.deposit < deposit);
+  return { ...facts, closeAt: gone ? Number(at.timestamp) : 0 };
 }

@@ -45,3 +45,14 @@ export function voucherCost(rate: GasRate | undefined, gasWei: bigint): bigint |
   if (rate === undefined) return undefined;
   return (gasWei * rate.numerator + rate.denominator - 1n) / rate.denominator;
 }
+
+/**
+ * What a transaction's gas may cost, in base units of the coin and rounded down, when it may cost `amount` of
+ * BTT; no ceiling for undefined. @throws PieceworkError BAD_CONFIG without a rate.
+ */
+export function gasCeiling(rate: GasRate | undefined, amount: bigint | undefined): { gasCeiling?: bigint } {
+  if (amount === undefined) return {};
+  if (rate !== undefined) return { gasCeiling: (amount * rate.denominator) / rate.numerator };
+  const detail = 'gas is not paid in BTT here: say with --gas-rate how many BTT one coin of gas is worth';
+  throw new PieceworkError('BAD_CONFIG', detail);
+}

@@ -147,11 +147,14 @@ export class Hub extends HubCalls implements EscrowBackend {
     const full = agreed && (await this.#isAgreed());
     // Nodes that do not have the block may know of a close all the same.
     const newest = full ? [] : await this.#chain.newest(trial).catch(() => []);
-    const views = await this.#decoded([...values, ...newest], decode);
+    const views = await this.#decoded(values, decode);
+    const later = newest.length > 0 ? await this.#decoded(newest, decode) : [];
     for (const [place, index] of indexes.entries()) {
       const { voucherKey, payee } = some[place]!;
-      const all = views.map((view) => ({ voucherKey, payee, ...view[place]!, block: at.number }));
-      facts[index] = full ? all[0]! : cautious(all, await this.#known(some[place]!), at);
+      const of = (all: readonly (readonly Abi.ChannelView[])[]): ChannelFacts[] =>
+        all.map((view) => ({ voucherKey, payee, ...view[place]!, block: at.number }));
+      const [first] = of(views);
+      facts[index] = full ? first! : cautious(of(views), of(later), await this.#known(some[place]!), at);
     }
   }
 

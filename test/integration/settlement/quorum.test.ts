@@ -2,6 +2,7 @@
  * Several nodes, one of them wrong: what is believed, what is not, who is told of and set aside, and that it
  * all comes back.
  */
+import { hexlify } from 'ethers';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type ChannelKey, TOMBSTONE } from '../../../src/channels/channel.js';
 import { systemClock } from '../../../src/clock.js';
@@ -13,6 +14,7 @@ import { readArtifact } from '../../../src/settlement/hub-code.js';
 import type { Alarm } from '../../../src/settlement/quorum.js';
 import { type FaultyNode, startFaultyNode } from '../../support/faulty-node.js';
 import {
+  ask,
   BTT,
   connectTo,
   deployHub,
@@ -20,6 +22,7 @@ import {
   keyOf,
   mine,
   startChain,
+  startRelay,
   until,
   voucherWallet,
   withSender,
@@ -344,22 +347,72 @@ describe('quantities', () => {
 describe('caution', () => {
   const at = { number: 9n, hash: '0x', parentHash: '0x', timestamp: 1_000n };
   const facts = (deposit: bigint, settled: bigint, closeAt: number) => ({
-    ...key,
-    ...{ owner: new Uint8Array(20), deposit, settled, closeAt, block: 1n },
+    ...{ voucherKey: new Uint8Array(20), payee: new Uint8Array(20), owner: new Uint8Array(20) },
+    ...{ deposit, settled, closeAt, block: 1n },
   });
+  const [open5, open7, open9] = [facts(5n, 0n, 0), facts(7n, 0n, 0), facts(9n, 0n, 0)];
   it.each([
-    ['the lower deposit', [facts(5n, 0n, 0), facts(9n, 0n, 0)], facts(7n, 0n, 0), [5n, 0n, 0]],
-    ['the deposit that is booked', [facts(9n, 0n, 0)], facts(7n, 0n, 0), [7n, 0n, 0]],
-    ['no deposit of the unknown', [facts(9n, 0n, 0)], undefined, [0n, 0n, 0]],
-    ['no settlement', [facts(9n, 9n, 0)], facts(9n, 2n, 0), [9n, 2n, 0]],
-    ['any close', [facts(9n, 0n, 0), facts(9n, 0n, 2_000)], facts(9n, 0n, 0), [9n, 0n, 2_000]],
-    ['the earlier close', [facts(9n, 0n, 3_000)], facts(9n, 0n, 2_000), [9n, 0n, 2_000]],
-    ['a close that is booked', [facts(9n, 0n, 0)], facts(9n, 0n, 2_000), [9n, 0n, 2_000]],
-    ['an end as a close that is due', [facts(9n, 0n, TOMBSTONE)], facts(9n, 0n, 0), [9n, 0n, 1_000]],
-    ['an end that is booked', [facts(9n, 0n, 0)], facts(9n, 3n, TOMBSTONE), [9n, 0n, TOMBSTONE]],
-  ])('believes %s', (_, said, known, expected) => {
-    const { deposit, settled, closeAt } = cautious(said, known, at);
+    ['the deposit that is booked', [open9], [], open7, [7n, 0n, 0]],
+    ['no deposit of the unknown', [open9], [], undefined, [0n, 0n, 0]],
+    ['no settlement', [facts(9n, 9n, 0)], [], facts(9n, 2n, 0), [9n, 2n, 0]],
+    ['the settlement that is booked', [open9], [], facts(9n, 2n, 0), [9n, 2n, 0]],
+    ['any close', [open9, facts(9n, 0n, 2_000)], [], open9, [9n, 0n, 2_000]],
+    ['a newer close', [open9], [facts(9n, 0n, 2_000)], open9, [9n, 0n, 2_000]],
+    ['the earlier close', [facts(9n, 0n, 3_000)], [], facts(9n, 0n, 2_000), [9n, 0n, 2_000]],
+    ['a close that is booked', [open9], [], facts(9n, 0n, 2_000), [9n, 0n, 2_000]],
+    ['an end as a close that is due', [facts(9n, 0n, TOMBSTONE)], [], open9, [9n, 0n, 1_000]],
+    ['a lower deposit as a close that is due', [open9, open5], [], open7, [7n, 0n, 1_000]],
+    ['nothing of a lower deposit that may be old', [open9], [open5], open7, [7n, 0n, 0]],
+    ['an end that is booked', [open9], [], facts(9n, 3n, TOMBSTONE), [9n, 3n, TOMBSTONE]],
+  ])('believes %s', (_, said, newest, known, expected) => {
+    const { deposit, settled, closeAt } = cautious(said, newest, known, at);
     expect([deposit, settled, closeAt]).toEqual(expected);
+  });
+});
+
+describe('a node that refuses the block that is asked for', () => {
+  it('is heard on a close all the same, when the other hides it', async () => {
+    const relay = await startRelay(dev.rpcUrl);
+    const rpcUrls = [nodes[0]!.url, relay.url];
+    const both = await seen(await through(2, { rpcUrls }), { ...booked, deposit: 10n * BTT });
+    await pay(hub.requestClose(key));
+    await nodes[0]!.become('lying_balance');
+    relay.fault = (method, _, [, at]) =>
+      method === 'eth_call' && at !== 'latest'
+        ? { kind: 'answer', body: { error: { code: -32000, message: 'header not found' } } }
+        : undefined;
+    const [facts] = await both.readChannels([key]);
+    expect(facts!.closeAt).toBe((await hub.readChannels([key]))[0]!.closeAt);
+    await relay.stop();
+  });
+});
+
+describe('a hub that only one node vouched for', () => {
+  it('is asked about again before anything is credited', async () => {
+    const artifact = await readArtifact();
+    const copy = await deployHub(truth, dev.accounts[8]!);
+    const address = hexlify(copy.domain.hub);
+    await withSender(truth, dev.accounts[0]!, (sender) => sender.send(copy.open({ ...key, deposit: BTT })));
+    const right = await truth.code(copy.domain.hub);
+    // Another contract by its last byte, which behaves like the hub; one node shows the right code.
+    await ask(dev.rpcUrl, 'anvil_setCode', address, `${right.slice(0, -2)}77`);
+    await mine(dev.rpcUrl);
+    const relay = await startRelay(dev.rpcUrl);
+    relay.fault = (method) =>
+      method === 'eth_getCode' ? { kind: 'answer', body: { result: right } } : undefined;
+    await nodes[0]!.become('server_error');
+    const chain = await through(2, { rpcUrls: [relay.url, nodes[0]!.url] });
+    const fake = new Hub(chain, copy.domain.hub, artifact);
+    await fake.verify();
+    await nodes[0]!.become(undefined);
+    await new Promise((go) => setTimeout(go, 200));
+    expect(chain.nodes.map(({ inUse }) => inUse)).toEqual([true, true]);
+    expect((await fake.readChannels([key]))[0]!.deposit).toBe(0n);
+    // And with the code put right it is.
+    await ask(dev.rpcUrl, 'anvil_setCode', address, right);
+    await mine(dev.rpcUrl);
+    expect((await fake.readChannels([key]))[0]!.deposit).toBe(BTT);
+    await relay.stop();
   });
 });
 

@@ -176,7 +176,7 @@ export interface Relay {
   /** Methods asked so far, in order. */
   readonly asked: string[];
   /** Decides per request; undefined passes it on to the node. */
-  fault: (method: string, count: number) => Fault | undefined;
+  fault: (method: string, count: number, params: readonly unknown[]) => Fault | undefined;
   stop(): Promise<void>;
 }
 
@@ -189,11 +189,11 @@ export async function startRelay(target: string): Promise<Relay> {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const body = Buffer.concat(chunks).toString('utf8');
-    const { method, id } = JSON.parse(body) as { method: string; id: number };
+    const { method, id, params } = JSON.parse(body) as { method: string; id: number; params: unknown[] };
     asked.push(method);
     const count = (counts.get(method) ?? 0) + 1;
     counts.set(method, count);
-    const fault = relay.fault(method, count);
+    const fault = relay.fault(method, count, params);
     if (fault?.kind === 'hang') return;
     if (fault?.kind === 'drop') return void request.socket.destroy();
     if (fault?.kind === 'status') return void response.writeHead(fault.status, fault.headers).end('no');

@@ -128,6 +128,16 @@ describe('the gas rate', () => {
     );
   });
 
+  it('turns a ceiling in BTT into one in the coin, rounded down, and needs a rate for that', () => {
+    const rate = GasRate.parse('2.5');
+    expect(GasRate.gasCeiling(rate, 11n)).toEqual({ gasCeiling: 4n });
+    expect(GasRate.gasCeiling(rate, undefined)).toEqual({});
+    expect(GasRate.gasCeiling(undefined, undefined)).toEqual({});
+    expect(() => GasRate.gasCeiling(undefined, 11n)).toThrowError(
+      expect.objectContaining({ code: 'BAD_CONFIG', message: expect.stringContaining('--gas-rate') }),
+    );
+  });
+
   it.each(['', '0', '0.0', '-1', '1e9', '1,5', '.5', 'many'])('cannot be %j', (text) => {
     expect(() => GasRate.parse(text)).toThrowError(expect.objectContaining({ code: 'BAD_CONFIG' }));
   });
