@@ -24,6 +24,7 @@ export interface Config {
 export interface ChainConfig {
   readonly profile: Profile.Profile;
   readonly rpcUrls: readonly string[];
+  /** Blocks after which what the chain says counts in full. */
   readonly confirmations: number;
   readonly hub: Address | undefined;
   /** Nodes that must agree on what raises credit; by default two, or one where only one is configured. */
@@ -41,6 +42,10 @@ export interface SellingConfig {
   readonly prepay: bigint;
   /** Unpaid peers served at a time; 0 serves paying peers only. */
   readonly freeSlots: number;
+  /** Blocks after which a deposit counts up to `earlyCredit`, where that is sooner than `confirmations`. */
+  readonly earlyConfirmations: number;
+  /** The part of one channel's deposit that counts early; 0 for none. */
+  readonly earlyCredit: bigint;
 }
 
 export interface BuyingConfig {
@@ -75,6 +80,8 @@ export interface Settings {
   readonly chain?: string;
   readonly rpc?: readonly string[] | string;
   readonly confirmations?: number | string;
+  readonly earlyConfirmations?: number | string;
+  readonly earlyCredit?: string;
   readonly hub?: string;
   readonly asset?: string;
   readonly agreement?: number | string;
@@ -111,6 +118,8 @@ const DEFAULTS = {
   step: '0wei',
   prepay: '0wei',
   freeSlots: 0,
+  earlyConfirmations: 12,
+  earlyCredit: '10BTT',
   maxPrice: '0.5BTT/GiB',
   maxGas: '300BTT',
   maxPrepay: '0wei',
@@ -156,6 +165,8 @@ export function load(flags: Settings = {}, environment: NodeJS.ProcessEnv = proc
       minStep: parseAmount(settings.step!),
       prepay: parseAmount(settings.prepay!),
       freeSlots: whole('freeSlots', settings.freeSlots!, 0, 1_000),
+      earlyConfirmations: whole('earlyConfirmations', settings.earlyConfirmations!, 1, 10_000),
+      earlyCredit: parseAmount(settings.earlyCredit!),
     },
     buying: {
       priceMiBMax: parsePrice(settings.maxPrice!),

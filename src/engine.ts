@@ -37,6 +37,7 @@ import { openSecret } from './ledger/secrets.js';
 import { Settlements } from './ledger/settlements.js';
 import * as Executors from './native/executor.js';
 import type { Account } from './settlement/account.js';
+import { tiersOf } from './settlement/tiers.js';
 import { toHex } from './units.js';
 import * as Sessions from './wire/session.js';
 
@@ -150,8 +151,9 @@ export class Engine implements Ops.Operations {
       };
     });
     this.failed.catch(() => undefined);
-    const { chain, buying, settling } = options.config;
-    this.#side = openChainSide(chain, chain.hub!, options.account, ledger, (text) =>
+    const { chain, selling, buying, settling } = options.config;
+    const tiers = tiersOf(chain.confirmations, selling.earlyConfirmations, selling.earlyCredit);
+    this.#side = openChainSide(chain, chain.hub!, options.account, ledger, tiers, (text) =>
       this.#event('warn', text),
     );
     const onFacts = async (facts: ChannelFacts): Promise<void> => this.#selling?.onFacts(facts);

@@ -93,6 +93,10 @@ export const closingsMax = 200;
 /** Ended settlements that the ledger remembers. */
 export const settlementsKeptMax = 10_000;
 export const chainPollMs = 1_000;
+/** Blocks whose logs are asked for at once. */
+export const hintBlocksMax = 1_000n;
+/** Blocks after which all watched channels are read again whatever the logs said: five minutes of BTTC. */
+export const sweepBlocks = 150;
 export const transactionWaitMs = 120_000;
 /** How long a signed transaction may wait unmined before it is signed again at a higher price. */
 export const transactionStuckMs = 30_000;

@@ -19,7 +19,9 @@ import type { Confirmed } from '../settlement/follow.js';
 import * as GasRate from '../settlement/gas-rate.js';
 import { Hub } from '../settlement/hub.js';
 import * as HubCode from '../settlement/hub-code.js';
+import { createReader } from '../settlement/reading.js';
 import * as Senders from '../settlement/sender.js';
+import type { Tier } from '../settlement/tiers.js';
 import {
   type Call,
   pullingGas,
@@ -60,6 +62,9 @@ export interface ReadyChain {
   readonly chain: Chains.Chain;
   readonly escrow: EscrowBackend;
   readonly terms: EscrowTerms;
+  /** From which depth on deposits count, and how much of them. */
+  readonly tiers: readonly Tier[];
+  /** What counts of channels now. */
   readFacts(keys: readonly ChannelKey[]): Promise<readonly ChannelFacts[]>;
   /** @throws PieceworkError WALLET_MISSING without an account. */
   quote(call: Call): Promise<Quote>;
@@ -76,6 +81,7 @@ export function openChainSide(
   hub: Address,
   account: Account | undefined,
   ledger: Ledger,
+  tiers: readonly Tier[],
   onWarning: (text: string) => void,
 ): ChainSide {
   let opening: Promise<ReadyChain> | undefined;
@@ -102,7 +108,7 @@ export function openChainSide(
     }
     const rate = config.gasRate ?? GasRate.rateOf(profile, undefined);
     const ceilingOf = (gasMax: bigint | undefined) => GasRate.gasCeiling(rate, gasMax);
-    return readyChain(chain, escrow, terms, ceilingOf, () => sender);
+    return readyChain(chain, escrow, terms, tiers, ceilingOf, () => sender);
   }
 
   const isUnderWay = (wanted: string): boolean =>
@@ -140,6 +146,7 @@ function readyChain(
   chain: Chains.Chain,
   escrow: EscrowBackend,
   terms: EscrowTerms,
+  tiers: readonly Tier[],
   ceilingOf: (gasMax: bigint | undefined) => { gasCeiling?: bigint },
   senderOf: () => Senders.Sender | undefined,
 ): ReadyChain {
@@ -163,11 +170,11 @@ function readyChain(
     });
   }
 
+  const read = createReader(chain, escrow, tiers);
   return {
     chain,
     escrow,
     terms,
-    readFacts: (keys) => escrow.readChannels(keys),
     async quote(call) {
       const approval = await escrow.approval(needSender().account.address, call);
       if (!approval) return needSender().quote(call);
@@ -175,6 +182,8 @@ function readyChain(
       const allowing = await needSender().quote(approval);
       return quoteOf(call, allowing.gas + pullingGas(call), allowing.gasPrice);
     },
+    tiers,
+    readFacts: async (keys) => read(keys, await chain.head()),
     isUnderWay: (call) => senderOf()?.pending.some(({ intent }) => intent === call.intent) ?? false,
     send(call, gasMax, onSigned) {
       if (call.pulls === undefined) return send(call, gasMax, onSigned);

@@ -6,7 +6,7 @@
 import type { Bans } from '../accounting/bans.js';
 import { createIntake } from '../accounting/intake.js';
 import { createPayee, type KnownChannel, type Payee } from '../accounting/payee.js';
-import { type ChannelFacts, TOMBSTONE } from '../channels/channel.js';
+import type { ChannelFacts } from '../channels/channel.js';
 import type { PayLink } from '../channels/link.js';
 import type { Clock } from '../clock.js';
 import type { SellingConfig } from '../config.js';
@@ -14,7 +14,6 @@ import type { PieceworkError } from '../errors.js';
 import type { Ledger } from '../ledger/ledger.js';
 import type { Executor } from '../native/executor.js';
 import { readRecovered, statusesOf, writeRecoveries, writeVouchers } from '../native/records.js';
-import * as Watching from '../settlement/watcher.js';
 import * as Discovery from '../torrent/discovery.js';
 import type { Metainfo } from '../torrent/metainfo.js';
 import * as Seeders from '../torrent/seeder.js';
@@ -26,6 +25,7 @@ import type { ReadyChain } from './chain-side.js';
 import type { Delegate } from './delegating.js';
 import { createLinks, type Links } from './links.js';
 import { createLookUps } from './look-ups.js';
+import * as Watching from './watching.js';
 
 export interface SellingOptions {
   readonly config: SellingConfig;
@@ -79,7 +79,7 @@ interface Served {
 export async function startSelling(options: SellingOptions): Promise<Selling> {
   const { config, chain, delegate, ledger, executor, session, clock, bans } = options;
   const served = new Map<string, Served>();
-  const lookUp = createLookUps(chain.readFacts);
+  const lookUp = createLookUps((keys) => watcher.look(keys));
   const leaving = new Set<Promise<void>>();
   const foreign = new Map<number, ForeignEvents>();
   await closeLeftovers(ledger);
@@ -87,17 +87,14 @@ export async function startSelling(options: SellingOptions): Promise<Selling> {
   const verify = async (claims: Parameters<typeof writeVouchers>[0]) =>
     statusesOf(await executor.verifyVouchers(ledger.domain, writeVouchers(claims)));
   const intake = createIntake(ledger, verify);
-  const watcher = new Watching.Watcher(chain.chain, chain.escrow, {
-    onFacts: async (changes) => {
-      for (const { facts } of changes) {
-        await payee.onFacts(facts);
-        options.onFacts(facts);
-      }
+  const watcher = Watching.createWatching({
+    chain,
+    ledger,
+    onFacts: async (facts) => {
+      await payee.onFacts(facts);
+      options.onFacts(facts);
     },
-    onFailure: (error) => options.onWarning(`watching the chain: ${error.message}`),
-    onUnreachable: (error) => options.onWarning(`the chain does not answer: ${error.message}`),
-    onReachable: () => options.onWarning('the chain answers again'),
-    onReorg: (gone) => options.onWarning(`block ${gone.number} was replaced: channels are read again`),
+    onWarning: options.onWarning,
   });
   const payee = createPayee(
     { ...config, windowBytes: BigInt(config.windowBytes) },
@@ -146,11 +143,7 @@ export async function startSelling(options: SellingOptions): Promise<Selling> {
       onTrouble: (reason) => options.onWarning(`a peer was not served: ${text(reason)}`),
     },
   );
-  for (const channel of await ledger.channels()) {
-    const owed =
-      channel.role === 'payee' && channel.authorized > channel.settled && channel.closeAt !== TOMBSTONE;
-    if (owed) watcher.watch(channel);
-  }
+  await Watching.watchOwed(watcher, ledger);
   watcher.start();
 
   function locate(link: PayLink): { torrent: Served; peer: Peer } | undefined {

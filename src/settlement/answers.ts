@@ -29,6 +29,11 @@ export interface Log {
   readonly data: string;
 }
 
+/** A log found by searching, with the block that holds it. */
+export interface FoundLog extends Log {
+  readonly block: bigint;
+}
+
 /** A mined transaction. */
 export interface Receipt {
   readonly hash: string;
@@ -131,6 +136,15 @@ export function text(receipt: Receipt | undefined): string {
   return JSON.stringify(receipt, (_, value: unknown) =>
     typeof value === 'bigint' ? String(value) : value instanceof Uint8Array ? hexlify(value) : value,
   );
+}
+
+/** The logs a search found. Those of blocks that do not count yet are left out. */
+export function foundLogs(value: unknown): readonly FoundLog[] {
+  if (!Array.isArray(value)) throw strange('a list of logs');
+  return value.flatMap((one: unknown) => {
+    const { blockNumber } = shape<'blockNumber'>(one, 'a log');
+    return blockNumber === null ? [] : [{ ...log(one), block: quantity(blockNumber, 'a block number') }];
+  });
 }
 
 function log(value: unknown): Log {

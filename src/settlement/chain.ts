@@ -285,6 +285,16 @@ export class Chain {
     throw new PieceworkError('CHAIN_UNREACHABLE', `no agreement on the receipt of ${hash}: ${said}`);
   }
 
+  /**
+   * What a contract logged in the canonical blocks `from` to `to`, both included, by any node: a log that several
+   * have comes as often. Hints only.
+   */
+  async logs(address: Address, from: bigint, to: bigint): Promise<readonly Answers.FoundLog[]> {
+    const filter = { address: hexlify(address), fromBlock: toQuantity(from), toBlock: toQuantity(to) };
+    const votes = await this.#nodes.poll('eth_getLogs', [filter]);
+    return read(votes, (value) => Answers.foundLogs(accepted(value))).flatMap(({ value }) => value);
+  }
+
   /** True when every node that answers has the transaction, mined or waiting. */
   async knows(hash: string): Promise<boolean> {
     const votes = await this.#nodes.poll('eth_getTransactionByHash', [hash]);

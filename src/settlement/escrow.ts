@@ -39,6 +39,12 @@ export type EscrowEvent =
       readonly amount: bigint;
     };
 
+/** An event and the block that holds it. */
+export interface LoggedEvent {
+  readonly event: EscrowEvent;
+  readonly block: bigint;
+}
+
 export interface EscrowBackend {
   readonly kind: 'hub';
   readonly domain: Domain;
@@ -53,6 +59,8 @@ export interface EscrowBackend {
    * that does not exist has deposit zero.
    */
   readChannels(keys: readonly ChannelKey[], at?: Head): Promise<readonly ChannelFacts[]>;
+  /** What happened here in the canonical blocks `from` to `to`. A hint: the truth is read with the views. */
+  events(from: bigint, to: bigint): Promise<readonly LoggedEvent[]>;
   /** What `owner` may withdraw, as of `at` or the confirmed block. */
   credit(owner: Address, at?: Head): Promise<bigint>;
 

@@ -89,7 +89,7 @@ export function events(hub: Address, receipt: Receipt): readonly EscrowEvent[] {
   if (!receipt.ok) return [];
   return receipt.logs
     .filter((log) => sameBytes(log.address, hub))
-    .map(event)
+    .map(eventOf)
     .filter((found) => found !== undefined);
 }
 
@@ -118,7 +118,8 @@ export function decodeRead(bytes: string): readonly ChannelView[] {
   );
 }
 
-function event(log: Log): EscrowEvent | undefined {
+/** What a log of the hub says, or undefined where it cannot be read. */
+export function eventOf(log: Log): EscrowEvent | undefined {
   const parsed = readable(log);
   if (!parsed) return undefined;
   const address = (name: string): Address => getBytes(parsed.args[name] as string);

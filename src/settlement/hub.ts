@@ -19,7 +19,7 @@ import { formatAmount, sameBytes, toHex } from '../units.js';
 import type { Head, Receipt } from './answers.js';
 import { cautious, type Known } from './caution.js';
 import type { Chain } from './chain.js';
-import type { EscrowBackend, EscrowEvent, EscrowTerms } from './escrow.js';
+import type { EscrowBackend, EscrowEvent, EscrowTerms, LoggedEvent } from './escrow.js';
 import * as Abi from './hub-abi.js';
 import { chunks, HubCalls } from './hub-calls.js';
 import { type Artifact, difference } from './hub-code.js';
@@ -94,6 +94,14 @@ export class Hub extends HubCalls implements EscrowBackend {
       await Promise.all(some.map((indexes) => this.#readSome(keys, indexes, block, facts)));
     }
     return facts;
+  }
+
+  async events(from: bigint, to: bigint): Promise<readonly LoggedEvent[]> {
+    const logs = await this.#chain.logs(this.domain.hub, from, to);
+    return logs.flatMap((log) => {
+      const event = Abi.eventOf(log);
+      return event ? [{ event, block: log.block }] : [];
+    });
   }
 
   async credit(owner: Address, at?: Head): Promise<bigint> {

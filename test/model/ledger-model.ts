@@ -65,6 +65,10 @@ const amountOf = (row: Uint8Array) => BigInt(`0x${hex(row.slice(0, 12))}`);
 const least = (first: bigint, ...rest: bigint[]) => rest.reduce((a, b) => (b < a ? b : a), first);
 const most = (a: bigint, b: bigint) => (a > b ? a : b);
 
+/** Orders closes: for ever, then by time, then none. */
+const timeLeft = (closeAt: number): number =>
+  closeAt === 0 ? Number.POSITIVE_INFINITY : closeAt === 0xffffffff ? 0 : closeAt;
+
 function refuse(condition: boolean, status: Status): void {
   if (condition) throw new Refusal(status);
 }
@@ -303,8 +307,15 @@ export class LedgerModel {
       );
       refuse(!this.#options.owns(keyIndex, voucherKey), 'bad_signature');
     }
+    if (known && block >= known.block) {
+      Object.assign(known, { deposit, settled, closeAt, block });
+      return;
+    }
     if (known) {
-      if (block >= known.block) Object.assign(known, { deposit, settled, closeAt, block });
+      if (role === 'payer') return;
+      known.deposit = least(known.deposit, deposit);
+      known.settled = least(known.settled, settled);
+      if (timeLeft(closeAt) < timeLeft(known.closeAt)) known.closeAt = closeAt;
       return;
     }
     const facts = { role, voucherKey, keyIndex, deposit, settled, closeAt, block };

@@ -8,6 +8,7 @@ import type { Account } from '../../src/settlement/account.js';
 import type { Chain } from '../../src/settlement/chain.js';
 import type { Hub } from '../../src/settlement/hub.js';
 import type { Sender } from '../../src/settlement/sender.js';
+import { tiersOf } from '../../src/settlement/tiers.js';
 import type { Call } from '../../src/settlement/transaction.js';
 import { Watcher } from '../../src/settlement/watcher.js';
 import { BTT } from '../../src/units.js';
@@ -148,7 +149,7 @@ async function closeSeen({ chain, hub, book }: Box, key: ChannelKey, waitMs: num
         },
         onFailure: (error) => end(() => reject(error)),
       },
-      { pollMs: 15, backoffMsMax: 60 },
+      { pollMs: 15, backoffMsMax: 60, tiers: tiersOf(chain.profile.confirmations, 0, 0n) },
     );
     const timer = setTimeout(() => end(() => resolve(false)), waitMs);
     const end = (settle: () => void): void => {

@@ -1,3 +1,4 @@
+import { getBytes } from 'ethers';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { TOMBSTONE } from '../../../src/channels/channel.js';
 import { PieceworkError } from '../../../src/errors.js';
@@ -6,7 +7,13 @@ import type { Chain } from '../../../src/settlement/chain.js';
 import type { DevChain } from '../../../src/settlement/dev-chain.js';
 import { Hub } from '../../../src/settlement/hub.js';
 import { readArtifact } from '../../../src/settlement/hub-code.js';
-import { type Change, Watcher, type WatcherHandlers } from '../../../src/settlement/watcher.js';
+import type { Tier } from '../../../src/settlement/tiers.js';
+import {
+  type Change,
+  Watcher,
+  type WatcherHandlers,
+  type WatcherOptions,
+} from '../../../src/settlement/watcher.js';
 import {
   ask,
   automine,
@@ -65,13 +72,21 @@ const key = () => keyOf(wallet(), payee);
 const open = (deposit = 10n * BTT) =>
   withSender(chain, payer, (sender) => sender.send(hub.open({ ...key(), deposit })));
 
+const strangerKey = (one: number) => getBytes(`0x${(one + 1).toString(16).padStart(40, '7')}`);
+
 interface Heard {
   readonly changes: Change[];
   readonly events: string[];
 }
 
 /** A watcher that goes through the relay and writes down what it reports. */
-async function watching(confirmations = 1, more: Partial<WatcherHandlers> = {}, pollMs = 15): Promise<Heard> {
+async function watching(
+  confirmations = 1,
+  more: Partial<WatcherHandlers> = {},
+  pollMs = 15,
+  early: readonly Tier[] = [],
+  options: Partial<WatcherOptions> = {},
+): Promise<Heard> {
   watched = await connectTo({ ...dev.profile, confirmations }, { rpcUrls: [relay.url], retriesMax: 0 });
   const through = new Hub(watched, hub.domain.hub, await readArtifact());
   const heard: Heard = { changes: [], events: [] };
@@ -86,7 +101,7 @@ async function watching(confirmations = 1, more: Partial<WatcherHandlers> = {}, 
       onReachable: () => heard.events.push('reachable'),
       ...more,
     },
-    { pollMs, backoffMsMax: 60 },
+    { tiers: [...early, { confirmations, depositMax: undefined }], pollMs, backoffMsMax: 60, ...options },
   );
   return heard;
 }
@@ -110,18 +125,19 @@ describe('a watched channel', () => {
     expect(heard.events).toEqual([]);
   });
 
-  it('is not reported when it is as the caller knows it', async () => {
+  it('is told in full until the chain is beyond what the caller has booked', async () => {
     await open();
-    const [known] = await hub.readChannels([key()]);
     const heard = await watching();
-    watcher!.watch(key(), known);
+    const { number } = await chain.head();
+    watcher!.watch(key(), number + 2n);
     await watcher!.poll();
-    expect(heard.changes).toEqual([]);
+    for (let blocks = 0; blocks < 4; blocks++) {
+      await mine(dev.rpcUrl);
+      await watcher!.poll();
+    }
+    expect(heard.changes.map(({ facts }) => facts.block - number)).toEqual([0n, 1n, 2n]);
     watcher!.unwatch(key());
     expect(watcher!.size).toBe(0);
-    watcher!.watch(key(), { ...known!, deposit: 1n });
-    await watcher!.poll();
-    expect(heard.changes).toMatchObject([{ facts: { deposit: 10n * BTT }, before: { deposit: 1n } }]);
   });
 
   it('is seen through its life: opened, topped up, settled, closing, rescued, closed', async () => {
@@ -167,7 +183,7 @@ describe('a watched channel', () => {
     await mine(dev.rpcUrl);
     await watcher!.poll();
     expect(heard.changes.map(({ facts }) => facts.deposit)).toEqual([0n, 10n * BTT]);
-    expect(heard.changes[1]!.facts.block).toBe(opened.block);
+    expect(heard.changes[1]!.facts.block).toBe(opened.block + 3n);
   });
 
   it('is read as soon as it is watched, long before the next poll and without a new block', async () => {
@@ -188,6 +204,94 @@ describe('a watched channel', () => {
     relay.fault = () => undefined;
     await watcher!.poll();
     expect(heard.changes.length).toBe(1);
+  });
+});
+
+describe('credit by tier', () => {
+  const early = [{ confirmations: 3, depositMax: 4n * BTT }];
+  const counts = (heard: Heard) => heard.changes.map(({ facts }) => [facts.deposit / BTT, facts.early / BTT]);
+
+  it('counts nothing at first, a part early, and all of it when it is deep', async () => {
+    const heard = await watching(6, {}, 15, early);
+    watcher!.watch(key());
+    await watcher!.poll();
+    await open();
+    for (let blocks = 1; blocks <= 7; blocks++) {
+      await watcher!.poll();
+      const { deposit } = heard.changes.at(-1)!.facts;
+      expect(deposit).toBe(blocks < 3 ? 0n : blocks < 6 ? 4n * BTT : 10n * BTT);
+      await mine(dev.rpcUrl);
+    }
+    expect(counts(heard)).toEqual([
+      [0n, 0n],
+      [4n, 4n],
+      [10n, 0n],
+    ]);
+  });
+
+  it('counts a close request and its rescue at once, and the rescuing deposit when that is deep', async () => {
+    await open();
+    await mine(dev.rpcUrl, 6);
+    const heard = await watching(6, {}, 15, early);
+    watcher!.watch(key());
+    await watcher!.poll();
+    await withSender(chain, payer, async (sender) => {
+      await sender.send(hub.requestClose(key()));
+      await watcher!.poll();
+      expect(heard.changes.at(-1)!.facts.closeAt).toBeGreaterThan(0);
+      await sender.send(hub.topUp(key(), BTT, 10n * BTT));
+    });
+    for (let blocks = 1; blocks <= 7; blocks++) {
+      await watcher!.poll();
+      const { closeAt, deposit } = heard.changes.at(-1)!.facts;
+      expect(closeAt).toBe(0);
+      expect(deposit).toBe(blocks < 6 ? 10n * BTT : 11n * BTT);
+      await mine(dev.rpcUrl);
+    }
+  });
+
+  it('reads a channel when something happened to it or became deep, and not at every block', async () => {
+    const heard = await watching(6, {}, 15, early);
+    for (let one = 0; one < 1_000; one++) watcher!.watch({ ...key(), voucherKey: strangerKey(one) });
+    watcher!.watch(key());
+    await watcher!.poll();
+    const reads = async (blocks: number): Promise<number[]> => {
+      const counts: number[] = [];
+      for (let block = 0; block < blocks; block++) {
+        const from = relay.asked.length;
+        await watcher!.poll();
+        counts.push(relay.asked.slice(from).filter((method) => method === 'eth_call').length);
+        await mine(dev.rpcUrl);
+      }
+      return counts;
+    };
+    await mine(dev.rpcUrl);
+    expect(await reads(20)).toEqual(new Array(20).fill(0));
+    await open();
+    // At depth 1, 3 and 6: the newest view and one for each tier.
+    expect(await reads(8)).toEqual([3, 0, 3, 0, 0, 3, 0, 0]);
+    expect(heard.changes.at(-1)!.facts.deposit).toBe(10n * BTT);
+  });
+
+  it('finds out without logs too: by sweeps where they are empty, at every block where they are refused', async () => {
+    const heard = await watching(1, {}, 15, [], { sweepBlocks: 5 });
+    watcher!.watch(key());
+    await watcher!.poll();
+    relay.fault = (method) =>
+      method === 'eth_getLogs' ? { kind: 'answer', body: { result: [] } } : undefined;
+    await open();
+    await watcher!.poll();
+    expect(heard.changes.length).toBe(1);
+    await mine(dev.rpcUrl, 5);
+    await watcher!.poll();
+    expect(heard.changes.length).toBe(2);
+    relay.fault = (method) =>
+      method === 'eth_getLogs'
+        ? { kind: 'answer', body: { error: { code: -32000, message: 'no logs' } } }
+        : undefined;
+    await withSender(chain, payer, (sender) => sender.send(hub.requestClose(key())));
+    await watcher!.poll();
+    expect(heard.changes.at(-1)!.facts.closeAt).toBeGreaterThan(0);
   });
 });
 
@@ -286,7 +390,7 @@ describe('an outage', () => {
     await until(() => heard.changes.length === 1);
     expect(heard.events).toEqual([]);
     refusals = 1_000;
-    await mine(dev.rpcUrl);
+    await open();
     await until(() => heard.events.length === 1);
     expect(heard.events).toEqual(['unreachable CHAIN_REJECTED']);
   });

@@ -19,6 +19,9 @@ use crate::status::Status;
 /// The longest note value in bytes.
 pub const NOTE_SIZE_MAX: usize = 128 * 1024;
 
+/// `closeAt` of a channel that is closed for ever.
+const TOMBSTONE: u32 = u32::MAX;
+
 /// What decisions depend on besides the state.
 pub struct Surroundings<'a> {
     /// The EIP-712 domain separator of the ledger.
@@ -36,6 +39,16 @@ pub struct Decision<'a> {
     pub event: Option<Event<'a>>,
     /// The channel and the amount that the end of the batch shall authorize.
     pub sign: Option<(u32, Amount)>,
+}
+
+impl Decision<'_> {
+    /// Of a command that asks for what already is.
+    const fn nothing() -> Self {
+        Decision {
+            event: None,
+            sign: None,
+        }
+    }
 }
 
 impl<'a> From<Event<'a>> for Decision<'a> {
@@ -188,6 +201,19 @@ fn owns(around: &Surroundings<'_>, key_index: u64, voucher_key: &Address) -> boo
         .is_some_and(|keys| keys.key(key_index).1 == *voucher_key)
 }
 
+fn least(a: Amount, b: Amount) -> Amount {
+    if a.get() < b.get() { a } else { b }
+}
+
+/// The close that leaves the least time: 0 is none, the tombstone the end.
+fn strictest(a: u32, b: u32) -> u32 {
+    if a == 0 || b == 0 || a == TOMBSTONE || b == TOMBSTONE {
+        a.max(b)
+    } else {
+        a.min(b)
+    }
+}
+
 fn channel_put<'a>(
     state: &State,
     around: &Surroundings<'_>,
@@ -197,10 +223,10 @@ fn channel_put<'a>(
         role,
         voucher_key,
         payee,
-        deposit,
-        settled,
-        close_at,
-        block,
+        mut deposit,
+        mut settled,
+        mut close_at,
+        mut block,
         mut key_index,
     } = *command
     else {
@@ -224,11 +250,20 @@ fn channel_put<'a>(
         known.is_none() && state.channels.len() >= u32::MAX as usize,
         Status::Overflow,
     )?;
-    // Readings of the chain may arrive out of order: an older one says nothing new.
+    if let Some(channel) = known.filter(|channel| block < channel.block) {
+        // Read late, or of a branch that has taken over: a payee believes what it lowers, and nobody what it
+        // raises.
+        if role == Role::Payer {
+            return Ok(Decision::nothing());
+        }
+        deposit = least(deposit, channel.deposit);
+        settled = least(settled, channel.settled);
+        close_at = strictest(close_at, channel.close_at);
+        block = channel.block;
+    }
     let unchanged = known.is_some_and(|channel| {
-        block < channel.block
-            || (channel.deposit, channel.settled) == (deposit, settled)
-                && (channel.close_at, channel.block) == (close_at, block)
+        (channel.deposit, channel.settled) == (deposit, settled)
+            && (channel.close_at, channel.block) == (close_at, block)
     });
     let event = Event::ChannelPut {
         role,
