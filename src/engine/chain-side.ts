@@ -68,6 +68,8 @@ export interface ReadyChain {
   readFacts(keys: readonly ChannelKey[]): Promise<readonly ChannelFacts[]>;
   /** @throws PieceworkError WALLET_MISSING without an account. */
   quote(call: Call): Promise<Quote>;
+  /** Waits until every transaction under way has ended or timed out; how is for the listener. */
+  finishStored(): Promise<void>;
   /** Whether a transaction for the same effect is stored and may still land. */
   isUnderWay(call: Pick<Call, 'intent'>): boolean;
   /** Sends and waits; `gasMax` is the most the gas may cost. */
@@ -88,6 +90,7 @@ export function openChainSide(
   let chain: Chains.Chain | undefined;
   let sender: Senders.Sender | undefined;
   let listener: TransactionListener | undefined;
+  let following = false;
   const profile = { ...config.profile, rpcUrls: config.rpcUrls, confirmations: config.confirmations };
 
   async function open(): Promise<ReadyChain> {
@@ -104,11 +107,21 @@ export function openChainSide(
         ...(listener ? { listener: senderListener(escrow, listener) } : {}),
       });
       await listener?.onOpen(isUnderWay);
-      await sender.resume();
+      followStored();
     }
     const rate = config.gasRate ?? GasRate.rateOf(profile, undefined);
     const ceilingOf = (gasMax: bigint | undefined) => GasRate.gasCeiling(rate, gasMax);
-    return readyChain(chain, escrow, terms, tiers, ceilingOf, () => sender);
+    return readyChain(chain, escrow, terms, tiers, ceilingOf, () => sender, followStored);
+  }
+
+  /** What an earlier run left, and what nobody waits for any more, is pushed until its end is known. */
+  function followStored(): void {
+    if (following || !sender) return;
+    following = true;
+    const over = (): void => {
+      following = false;
+    };
+    sender.followAll().then(over, over);
   }
 
   const isUnderWay = (wanted: string): boolean =>
@@ -149,6 +162,7 @@ function readyChain(
   tiers: readonly Tier[],
   ceilingOf: (gasMax: bigint | undefined) => { gasCeiling?: bigint },
   senderOf: () => Senders.Sender | undefined,
+  followStored: () => void,
 ): ReadyChain {
   const needSender = (): Senders.Sender => {
     const sender = senderOf();
@@ -164,10 +178,15 @@ function readyChain(
   }
 
   async function send(call: Call, gasMax: bigint | undefined, onSigned?: (quote: Quote) => void) {
-    return needSender().send(call, {
-      ...ceilingOf(gasMax),
-      progress: (step) => step.step === 'signed' && onSigned?.(step.quote),
-    });
+    try {
+      return await needSender().send(call, {
+        ...ceilingOf(gasMax),
+        progress: (step) => step.step === 'signed' && onSigned?.(step.quote),
+      });
+    } catch (thrown) {
+      if (thrown instanceof PieceworkError && thrown.code === 'TX_TIMEOUT') followStored();
+      throw thrown;
+    }
   }
 
   const read = createReader(chain, escrow, tiers);
@@ -184,6 +203,9 @@ function readyChain(
     },
     tiers,
     readFacts: async (keys) => read(keys, await chain.head()),
+    async finishStored() {
+      await senderOf()?.resume();
+    },
     isUnderWay: (call) => senderOf()?.pending.some(({ intent }) => intent === call.intent) ?? false,
     send(call, gasMax, onSigned) {
       if (call.pulls === undefined) return send(call, gasMax, onSigned);

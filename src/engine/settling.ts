@@ -100,11 +100,14 @@ export function createSettling(options: SettlingOptions): Settling {
     );
     const ageOf = await ages.see(unsettled.map(nameOf), Number(clock.unixSeconds()));
     const underWay = settlements.underWay();
-    return known.map((channel) => ({
-      ...channel,
-      inFlight: underWay(formatAddress(channel.voucherKey)).sent,
-      ageS: ageOf(nameOf(channel)),
-    }));
+    // What somebody else settled in the newest blocks is not final yet, and not worth settling again.
+    const { chain, escrow } = await side.ready();
+    const newest = await escrow.readChannels(known, await chain.head());
+    return known.map((channel, at) => {
+      const { sent } = underWay(formatAddress(channel.voucherKey));
+      const { settled } = newest[at]!;
+      return { ...channel, inFlight: sent > settled ? sent : settled, ageS: ageOf(nameOf(channel)) };
+    });
   }
 
   function remember(found: Planner.Plan<Candidate>): void {
@@ -200,7 +203,8 @@ export function createSettling(options: SettlingOptions): Settling {
     );
   }
 
-  async function settle(request: SettleRequest): Promise<SettleReport> {
+  /** `again`: what was under way has been waited for. */
+  async function settle(request: SettleRequest, again = false): Promise<SettleReport> {
     const wanted = request.voucherKeys && new Set(request.voucherKeys.map((key) => toHex(parseAddress(key))));
     const { plan, report, begun } = await exclusively(async () => {
       const { chain } = await side.ready();
@@ -217,6 +221,11 @@ export function createSettling(options: SettlingOptions): Settling {
       return { plan, report, begun: await beginAll(batches, gasMax) };
     });
     if (begun.length === 0) {
+      const waited = plan.skipped.some(({ reason }) => reason === 'in_flight');
+      if (waited && !request.dryRun && !again) {
+        await (await side.ready()).finishStored();
+        return settle(request, true);
+      }
       const expected = request.dryRun ? String(plan.credit) : '0';
       return { ...report, transactions: [], settled: expected, returned: '0' };
     }
@@ -236,7 +245,7 @@ export function createSettling(options: SettlingOptions): Settling {
   }
 
   return {
-    settle,
+    settle: (request) => settle(request),
     async close(channel, gasMax) {
       if (Lifecycle.phase(channel, 0n) === 'closed')
         throw new PieceworkError('CHANNEL_CLOSED', 'the channel is closed');

@@ -165,6 +165,20 @@ export class Sender {
     return Promise.all(runs);
   }
 
+  /**
+   * Follows what is in flight again and again, whether anybody waits for it or not. Resolves once nothing is.
+   * @throws PieceworkError INTERRUPTED once closed, what the store throws.
+   */
+  async followAll(): Promise<void> {
+    while (this.#pending.size > 0) {
+      for (const outcome of await this.resume()) {
+        if (!('error' in outcome)) continue;
+        const { code } = outcome.error;
+        if (code !== 'TX_TIMEOUT' && code !== 'TX_FAILED') throw outcome.error;
+      }
+    }
+  }
+
   /** Stops following; stored transactions stay stored. The account is free for another sender. */
   close(): Promise<void> {
     this.#closed ??= this.#close();

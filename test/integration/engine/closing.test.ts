@@ -5,12 +5,14 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type PayerParty, PIECE_BYTES, startPayee, startPayer } from '../../support/engines.js';
 import { type Ground, layGround } from '../../support/ground.js';
+import { startRelay } from '../settlement/support.js';
 
+const PERIOD = 3_600;
 const PRICE = '50000BTT/GiB';
 let ground: Ground;
 
 beforeAll(async () => {
-  ground = await layGround();
+  ground = await layGround(PERIOD);
 });
 afterAll(() => ground.stop());
 
@@ -76,6 +78,30 @@ describe('a close request', () => {
     } finally {
       await second.close();
       await first.close();
+    }
+  });
+
+  it('is answered before its end by a seller that was cut off for 80 % of the challenge period', async () => {
+    const relay = await startRelay(ground.rpcUrl);
+    const account = ground.accounts[5]!;
+    const settings = { price: PRICE, exposure: '1000BTT', rpc: relay.url };
+    const payee = await startPayee(ground, { account, settings, bytes: 8 * PIECE_BYTES });
+    const payer = await startPayer(ground, { account: ground.accounts[6]!, settings: { maxPrice: PRICE } });
+    try {
+      const spent = await buy(payer, payee.torrent, payee.port);
+      relay.fault = () => ({ kind: 'drop' });
+      const { voucherKey } = (await payer.engine.channels())[0]!;
+      const { closeAt } = await payer.engine.closeChannel({ voucherKey });
+      await until(async () => payee.events.some(({ text }) => text.includes('does not answer')));
+      await ground.passTime(PERIOD * 0.8);
+      expect((await payee.channel()).settled).toBe('0');
+      relay.fault = () => undefined;
+      await until(async () => (await payee.channel()).settled === String(spent));
+      const head = (await ground.ask('eth_getBlockByNumber', 'latest', false)) as { timestamp: string };
+      expect(Number(head.timestamp)).toBeLessThan(closeAt!);
+    } finally {
+      await Promise.all([payer.close(), payee.close()]);
+      await relay.stop();
     }
   });
 });
