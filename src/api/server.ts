@@ -2,11 +2,11 @@
  * The daemon's HTTP interface: loopback only, a bearer token from a file, problem details (RFC 9457) for
  * every error. It translates; what things mean is the engine's.
  */
-import { createHash, timingSafeEqual } from 'node:crypto';
-import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Operations } from '../engine/operations.js';
-import { ERRORS, from, PieceworkError } from '../errors.js';
-import { httpBodyBytesMax, torrentFilesMax } from '../limits.js';
+import { from, PieceworkError } from '../errors.js';
+import { torrentFilesMax } from '../limits.js';
+import { bearer, createApp, digest, isToken, listen } from './http.js';
 import type { Metrics } from './metrics.js';
 
 export interface ApiOptions {
@@ -38,41 +38,21 @@ const TORRENT_BODY_BYTES_MAX = 16 * 1024 * 1024;
 
 /** Starts the interface. @throws PieceworkError LISTEN_FAILED. */
 export async function startApi(options: ApiOptions): Promise<Api> {
-  const app = Fastify({
-    bodyLimit: httpBodyBytesMax,
-    forceCloseConnections: true,
-    logger: false,
-    // What is not exactly what a schema says is refused: a number made into text may have lost digits before.
-    ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false } },
-    frameworkErrors: (thrown, _request, reply) => problem(reply as FastifyReply, thrown),
-  });
-  app.removeContentTypeParser('text/plain');
-  app.setErrorHandler((thrown, _request, reply) => problem(reply, thrown));
-  app.setNotFoundHandler((_request, reply) =>
-    problem(reply, new PieceworkError('NOT_FOUND', 'no such route')),
-  );
+  const app = createApp();
   app.addHook('onRequest', guard(options.token));
   addRoutes(app, options);
-  try {
-    await app.listen({ host: HOST, port: options.port });
-  } catch (thrown) {
-    throw new PieceworkError('LISTEN_FAILED', (thrown as Error).message, { cause: thrown });
-  }
-  const address = app.server.address();
-  const port = typeof address === 'object' && address !== null ? address.port : options.port;
+  const port = await listen(app, HOST, options.port);
   return { port, close: () => app.close() };
 }
 
 /** Every route needs the token; a foreign Host or Origin means a browser was tricked (DNS rebinding). */
 function guard(token: string) {
-  const expected = createHash('sha256').update(token).digest();
+  const expected = digest(token);
   return async (request: FastifyRequest): Promise<void> => {
     const host = (request.headers.host ?? '').replace(/:\d+$/, '');
     if (host !== HOST && host !== 'localhost') throw new PieceworkError('FORBIDDEN');
     if (request.headers.origin !== undefined) throw new PieceworkError('FORBIDDEN');
-    const [scheme, given = ''] = (request.headers.authorization ?? '').split(' ');
-    const digest = createHash('sha256').update(given).digest();
-    if (scheme !== 'Bearer' || !timingSafeEqual(digest, expected)) throw new PieceworkError('UNAUTHORIZED');
+    if (!isToken(bearer(request), expected)) throw new PieceworkError('UNAUTHORIZED');
   };
 }
 
@@ -174,18 +154,4 @@ async function streamFetch(
     write({ event: 'error', code: error.code, detail: error.message });
   }
   out.end();
-}
-
-function problem(reply: FastifyReply, thrown: unknown): void {
-  const validation = (thrown as { validation?: unknown }).validation !== undefined;
-  const { statusCode = 0 } = thrown as { statusCode?: number };
-  // Too large, or of another media type: refused before anybody looked at it.
-  const unread = statusCode === 413 || statusCode === 415;
-  const error = from(thrown, statusCode === 400 || validation || unread ? 'BAD_ARGUMENT' : 'INTERNAL');
-  const status = unread ? statusCode : error.httpStatus;
-  const type = `urn:piecework:error:${error.code}`;
-  void reply
-    .code(status)
-    .header('content-type', 'application/problem+json')
-    .send({ type, title: ERRORS[error.code].advice, status, code: error.code, detail: error.message });
 }

@@ -54,7 +54,7 @@ const DOORS: Record<string, readonly string[]> = {
     'torrent/metainfo.ts',
     'torrent/tracker.ts',
   ],
-  fastify: ['api/server.ts'],
+  fastify: ['api/http.ts', 'api/server.ts', 'api/tower-server.ts'],
   'prom-client': ['api/metrics.ts'],
   commander: [
     'cli/main.ts',
@@ -63,6 +63,7 @@ const DOORS: Record<string, readonly string[]> = {
     'cli/channel.ts',
     'cli/wallet.ts',
     'cli/chain.ts',
+    'cli/tower.ts',
     'cli/demo.ts',
   ],
   'node:child_process': ['settlement/dev-chain.ts', 'cli/child.ts'],
