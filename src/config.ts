@@ -7,6 +7,7 @@ import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { type Address, parseAddress } from './channels/channel.js';
 import { PieceworkError } from './errors.js';
+import { towersMax } from './limits.js';
 import * as GasRate from './settlement/gas-rate.js';
 import type { Policy } from './settlement/planner.js';
 import * as Profile from './settlement/profile.js';
@@ -19,6 +20,27 @@ export interface Config {
   readonly buying: BuyingConfig;
   readonly settling: SettlingConfig;
   readonly daemon: DaemonConfig;
+  /** Towers that hold our claims for us. */
+  readonly towers: readonly TowerPlace[];
+  readonly tower: TowerConfig;
+}
+
+/** Where a tower is and what opens it. */
+export interface TowerPlace {
+  readonly url: string;
+  readonly tokenFile: string;
+}
+
+/** A tower that we run. Amounts in base units. */
+export interface TowerConfig {
+  readonly host: string;
+  readonly port: number;
+  /** The most the gas of all transactions for one client on one day may cost. */
+  readonly gasPerDay: bigint;
+  /** Seconds after a close request in which others settle first; undefined takes a part of the challenge period. */
+  readonly graceSeconds: number | undefined;
+  /** Settle also what is worth less than its gas. */
+  readonly dust: boolean;
 }
 
 export interface ChainConfig {
@@ -108,6 +130,12 @@ export interface Settings {
   readonly apiPort?: number | string;
   readonly logLevel?: string;
   readonly threads?: number | string;
+  /** `URL,TOKENFILE`, or objects of both; in one text separated by spaces. */
+  readonly towers?: ReadonlyArray<TowerPlace | string> | string;
+  readonly towerListen?: string;
+  readonly towerGasPerDay?: string;
+  readonly towerGrace?: number | string;
+  readonly towerDust?: boolean | string;
 }
 
 const DEFAULTS = {
@@ -135,12 +163,16 @@ const DEFAULTS = {
   apiPort: 0,
   logLevel: 'info',
   threads: 2,
+  towers: [],
+  towerListen: '127.0.0.1:7881',
+  towerGasPerDay: '3000BTT',
+  towerDust: false,
 } as const satisfies Settings;
 
 /** Everything that can be set. */
 export const settingNames = [
   ...(Object.keys(DEFAULTS) as (keyof typeof DEFAULTS)[]),
-  ...(['dataDir', 'rpc', 'confirmations', 'hub', 'asset', 'agreement', 'gasRate'] as const),
+  ...(['dataDir', 'rpc', 'confirmations', 'hub', 'asset', 'agreement', 'gasRate', 'towerGrace'] as const),
 ];
 const NAMES = new Set<string>(settingNames);
 const LOG_LEVELS = ['silent', 'error', 'warn', 'info', 'debug', 'trace'];
@@ -181,6 +213,8 @@ export function load(flags: Settings = {}, environment: NodeJS.ProcessEnv = proc
       logLevel: oneOf('logLevel', settings.logLevel!, LOG_LEVELS),
       threads: whole('threads', settings.threads!, 1, 64),
     },
+    towers: towersOf(settings.towers!),
+    tower: towerOf(settings),
   };
 }
 
@@ -197,6 +231,36 @@ function settlingOf(settings: Settings): SettlingConfig {
     },
     gasMax: parseAmount(settings.settleMaxGas!),
   };
+}
+
+function towerOf(settings: Settings): TowerConfig {
+  const [, host, port] = /^(.+):(\d+)$/.exec(settings.towerListen!) ?? [];
+  if (host === undefined || port === undefined) {
+    throw new PieceworkError('BAD_CONFIG', 'towerListen must be an address and a port, like 127.0.0.1:7881');
+  }
+  const { towerGrace: grace } = settings;
+  return {
+    host: host.replace(/^\[(.*)\]$/, '$1'),
+    port: whole('port of towerListen', port, 0, 65_535),
+    gasPerDay: positive('towerGasPerDay', parseAmount(settings.towerGasPerDay!)),
+    graceSeconds: grace === undefined ? undefined : whole('towerGrace', grace, 0, 2 ** 31),
+    dust: oneOf('towerDust', String(settings.towerDust), ['true', 'false']) === 'true',
+  };
+}
+
+function towersOf(places: NonNullable<Settings['towers']>): readonly TowerPlace[] {
+  const list = typeof places === 'string' ? places.split(/\s+/).filter((text) => text !== '') : places;
+  if (!Array.isArray(list) || list.length > towersMax) {
+    throw new PieceworkError('BAD_CONFIG', `towers must be a list of at most ${towersMax}`);
+  }
+  return list.map((place: TowerPlace | string) => {
+    const [url, tokenFile] =
+      typeof place === 'string' ? place.split(/,(.*)/s, 2) : [place?.url, place?.tokenFile];
+    if (typeof url !== 'string' || typeof tokenFile !== 'string' || tokenFile === '') {
+      throw new PieceworkError('BAD_CONFIG', 'a tower is written as URL,TOKENFILE');
+    }
+    return { url: httpUrl(url, 'a tower'), tokenFile: resolve(tokenFile) };
+  });
 }
 
 function chainOf(settings: Settings): ChainConfig {
@@ -269,7 +333,7 @@ function oneOf(name: string, value: string, choices: readonly string[]): string 
   throw new PieceworkError('BAD_CONFIG', `${name} must be one of ${choices.join(', ')}, not "${value}"`);
 }
 
-function httpUrl(text: string): string {
+function httpUrl(text: string, what = 'a node'): string {
   try {
     const url = new URL(text);
     if (url.protocol === 'http:' || url.protocol === 'https:') return url.href;
@@ -278,6 +342,6 @@ function httpUrl(text: string): string {
   }
   throw new PieceworkError(
     'BAD_CONFIG',
-    `"${text}" is not the address of a node; write it like http://127.0.0.1:8545`,
+    `"${text}" is not the address of ${what}; write it like http://127.0.0.1:8545`,
   );
 }

@@ -132,6 +132,8 @@ export const ERRORS = {
     8,
     'The token is missing or wrong; read it from the token file in the data folder.',
   ),
+  TOO_MANY_REQUESTS: entry(429, 8, 'More was asked than one client may; wait as long as the answer says.'),
+  TOWER_FOREIGN: entry(409, 8, 'The tower serves another chain or hub; name a tower of your own hub.'),
   FORBIDDEN: entry(403, 8, 'This host or origin may not use the interface.'),
 
   WALLET_MISSING: entry(404, 9, 'There is no wallet yet; make one with `piecework wallet new`.'),

@@ -105,6 +105,33 @@ export const gasRaisePermille = 125;
 /** Signings of one transaction, so that the record of a full batch fits a note; the last is 1,500 times as dear as the first. */
 export const variantsMax = 64;
 
+// Towers. Clients times claims stays below what one watcher watches.
+export const towerClientsMax = 32;
+export const towerClaimsPerClientMax = 3_000;
+/** Every payee costs a view call at every block. */
+export const towerPayeesPerClientMax = 8;
+export const towerRowsPerRequestMax = 256;
+export const towerClaimsPerPageMax = 500;
+export const towerRequestsPerSecondMax = 4;
+export const towerRequestBurstMax = 16;
+export const towerRowsPerSecondMax = 10;
+export const towerRowBurstMax = 4_000;
+export const towerConnectionsMax = 256;
+export const towerRequestMs = 15_000;
+/** What a client waits for the chain at most, before its new channels are left unchecked. */
+export const towerLookUpMs = 8_000;
+/** Transactions of a tower under way at once. */
+export const towerSendsMax = 4;
+/** A claim that is not worth settling now is looked at again after this long. */
+export const towerSkippedMs = 60_000;
+/** How often a payee looks for heads that a tower does not hold, and how long it waits for a tower at most. */
+export const towerPushMs = 5_000;
+export const towerPushPauseMsMax = 300_000;
+export const towerAnswerMs = 20_000;
+export const towerAnswerBytesMax = 256 * KIB;
+/** Towers of one payee. */
+export const towersMax = 8;
+
 // Daemon.
 export const httpBodyBytesMax = 64 * KIB;
 export const pageRowsMax = 1_000;

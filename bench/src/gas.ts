@@ -207,7 +207,7 @@ async function openScene(): Promise<Scene> {
     };
     const [payer, payee, newcomer] = [await sender(0), await sender(1), await sender(2)];
     const artifact = await readArtifact();
-    const deployed = await Deploy.deploy(payer, artifact, CHALLENGE_PERIOD);
+    const deployed = await Deploy.deploy(chain, payer, artifact, CHALLENGE_PERIOD);
     const hub = new Hub(chain, deployed.hub, artifact);
     await hub.verify();
     return { dev, hub, chain, payer, payee, newcomer, deployGas: Number(deployed.gas), end };

@@ -13,6 +13,7 @@ import { addDemoCommand } from './demo.js';
 import { addGetCommand } from './get.js';
 import * as Output from './output.js';
 import { addSeedCommand } from './seed.js';
+import { addTowerCommands } from './tower.js';
 import { addWalletCommands } from './wallet.js';
 
 const EXIT_STATUSES = `
@@ -45,6 +46,7 @@ function build(): Command {
   addChannelCommands(program);
   addWalletCommands(program);
   addChainCommands(program);
+  addTowerCommands(program);
   addDemoCommand(program);
   return program;
 }
