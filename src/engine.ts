@@ -20,6 +20,7 @@ import {
 import { type Buying, settleLeftovers, startBuying } from './engine/buying.js';
 import { type ChainBook, createChainBook } from './engine/chain-book.js';
 import { type ChainSide, openChainSide, type ReadyChain, transactionView } from './engine/chain-side.js';
+import { type ClaimOutbox, startClaimOutbox } from './engine/claim-outbox.js';
 import { type CloseAnswers, createCloseAnswers } from './engine/close-answers.js';
 import { openDelegate } from './engine/delegating.js';
 import { runDownload } from './engine/downloading.js';
@@ -118,6 +119,7 @@ export class Engine implements Ops.Operations {
   readonly #session: Sessions.Session;
   #selling: Selling | undefined;
   #closeAnswers: CloseAnswers | undefined;
+  #outbox: ClaimOutbox | undefined;
   #port: number | undefined;
   #fail: (reason: unknown) => void = () => {};
   #closing: Promise<void> | undefined;
@@ -179,6 +181,13 @@ export class Engine implements Ops.Operations {
     if (this.#options.sell) {
       this.#selling = await this.#openSelling(await this.#side.ready());
       this.#settleByItself();
+      this.#outbox = startClaimOutbox({
+        towers: this.config.towers,
+        domain: this.#side.domain,
+        ledger: this.#ledger,
+        clock: this.#clock,
+        onWarning: (text) => this.#event('warn', text),
+      });
     }
     if (!this.#options.listen) return;
     const { host, port } = this.config.daemon;
@@ -257,6 +266,7 @@ export class Engine implements Ops.Operations {
       earned: String(summary.payeeAuthorized),
       claimable: totals.claimable,
       nodeAlarms: this.#side.alarms,
+      towers: this.#outbox?.views(await this.#ledger.channels()) ?? [],
     };
   }
 
@@ -419,6 +429,7 @@ export class Engine implements Ops.Operations {
   async #shutDown(): Promise<void> {
     this.#closeAnswers?.stop();
     this.#service?.stop();
+    await this.#outbox?.stop();
     for (const fetch of this.#fetches) fetch.abort();
     await this.#side.stopSending();
     await Promise.allSettled(this.#running);

@@ -28,6 +28,9 @@ export function createMetrics(operations: Operations): Metrics {
     'reason',
   ]);
   const alarms = gauge('node_alarms', 'Faults found in chain nodes since the start', ['kind']);
+  const unheld = gauge('tower_unheld_channels', 'Channels whose newest head a tower does not hold', [
+    'tower',
+  ]);
   const channels = gauge('channels', 'Channels known', ['role', 'phase']);
 
   return {
@@ -48,6 +51,8 @@ export function createMetrics(operations: Operations): Metrics {
       skipped.reset();
       for (const { skipped: reason } of rows) if (reason !== undefined) skipped.inc({ reason });
       for (const [kind, count] of Object.entries(status.nodeAlarms)) alarms.set({ kind }, count);
+      unheld.reset();
+      for (const view of status.towers) unheld.set({ tower: view.tower }, view.unheld);
       channels.reset();
       for (const row of rows) channels.inc({ role: row.role, phase: row.phase });
       return registry.metrics();

@@ -13,6 +13,7 @@ import * as Output from './output.js';
 
 interface SeedFlags extends CommonFlags {
   readonly tracker?: string[];
+  readonly tower?: string[];
   readonly torrent?: string;
   readonly torrentOut?: string;
   readonly name?: string;
@@ -41,6 +42,7 @@ export function addSeedCommand(program: Command): void {
     .option('--settle-age <time>', 'settle what is older, as soon as it pays its gas, like 7d')
     .option('--settle-exposure <amount>', 'settle sooner what one payer owes above this, or none')
     .option('--settle-max-gas <amount>', 'the most the gas of one settlement may cost')
+    .option('--tower <url,token-file...>', 'towers that hold the claims and settle them when this is away')
     .option('--host <address>', 'address to listen on for peers')
     .option('--port <port>', 'port to listen on for peers; 0 takes a free one')
     .option('--api-port <port>', 'port of the loopback interface; 0 takes a free one')
@@ -51,7 +53,7 @@ export function addSeedCommand(program: Command): void {
 }
 
 async function seed(paths: readonly string[], flags: SeedFlags): Promise<void> {
-  const context = contextOf(flags);
+  const context = contextOf({ ...flags, ...(flags.tower ? { towers: flags.tower } : {}) });
   const request = {
     paths: paths.map((path) => resolve(path)),
     announce: flags.tracker ?? [],

@@ -257,6 +257,19 @@ export interface StatusView {
   readonly claimable: string;
   /** What was found wrong with chain nodes since the start, by kind. */
   readonly nodeAlarms: Readonly<Record<'silent' | 'wrong_chain' | 'stale' | 'contradiction', number>>;
+  /** Towers that hold our heads. */
+  readonly towers: readonly TowerView[];
+}
+
+export interface TowerView {
+  /** Scheme and host. */
+  readonly tower: string;
+  /** Unsettled channels whose newest head it has acknowledged since the start. */
+  readonly held: number;
+  /** Unsettled channels whose newest head it has not acknowledged. */
+  readonly unheld: number;
+  /** Why nothing could be sent the last time. */
+  readonly error?: string;
 }
 
 export interface SeedStatus {

@@ -292,6 +292,7 @@ test('every operation error has its status, and a bug tells nothing of itself', 
 test('metrics are text that Prometheus reads, without anything a peer could have said', async () => {
   answer = () => ({
     ...{ peers: 3, earned: '1500000000000000000' },
+    towers: [{ tower: 'https://tower.example', held: 5, unheld: 2 }],
     nodeAlarms: { silent: 2, wrong_chain: 0, stale: 0, contradiction: 1 },
     torrents: [{ infohash: 'ab'.repeat(20), name: 'evil"} 1\nname', peers: 1, bytesServed: 7 }],
     channels: [
@@ -317,6 +318,7 @@ test('metrics are text that Prometheus reads, without anything a peer could have
   expect(text).toContain(`piecework_served_bytes{infohash="${'ab'.repeat(20)}"} 7`);
   expect(text).toContain('piecework_node_alarms{kind="silent"} 2');
   expect(text).toContain('piecework_channels{role="payee",phase="open"} 2');
+  expect(text).toContain('piecework_tower_unheld_channels{tower="https://tower.example"} 2');
   expect(text).not.toContain('evil');
 });
 
