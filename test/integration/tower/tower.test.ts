@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { formatAddress } from '../../../src/channels/channel.js';
 import { type Ground, layGround } from '../../support/ground.js';
 import { openByHand, startTower, type TowerParty } from '../../support/towers.js';
-import { BTT, until } from '../settlement/support.js';
+import { BTT, startRelay, until } from '../settlement/support.js';
 
 const DEPOSIT = 1_000n * BTT;
 let ground: Ground;
@@ -206,6 +206,73 @@ describe('a close request', () => {
         await again.close();
       }
     });
+  });
+});
+
+describe('an outage', () => {
+  it('of 80 % of the challenge period is waited out, and the request settled before its deadline', async () => {
+    const relay = await startRelay(ground.rpcUrl);
+    try {
+      await withTower({ settings: { rpc: relay.url } }, async (party) => {
+        const payee = fresh(12);
+        const [known, unknown] = await openByHand(ground, payee, [DEPOSIT, DEPOSIT]);
+        const box = party.client('box');
+        await box.pushed(payee, [await known!.row(1n)]);
+        relay.fault = () => ({ kind: 'drop' });
+        await until(() => party.events.some((text) => text.includes('the chain does not answer')));
+        await known!.requestClose();
+        // What is known is held meanwhile; what would have to be looked up is not.
+        const { claims } = await box.pushed(payee, [await known!.row(70n * BTT), await unknown!.row(5n)]);
+        expect(claims.map(({ status }) => status)).toEqual(['held', 'unchecked']);
+        await ground.passTime(2_880);
+        expect(await credit(payee)).toBe(0n);
+        relay.fault = () => undefined;
+        await until(async () => (await credit(payee)) === 70n * BTT);
+        const [facts] = await ground.hub.readChannels([known!]);
+        const block = (await ground.ask('eth_getBlockByNumber', 'latest', false)) as { timestamp: string };
+        expect(facts!.closeAt).toBeGreaterThan(Number(block.timestamp));
+        const later = await box.pushed(payee, [await unknown!.row(5n)]);
+        expect(later.claims[0]!.status).toBe('held');
+      });
+    } finally {
+      await relay.stop();
+    }
+  });
+
+  it('in the middle of sending leads to one settlement, charged once', async () => {
+    const relay = await startRelay(ground.rpcUrl);
+    try {
+      await withTower({ settings: { rpc: relay.url } }, async (party) => {
+        const payee = fresh(13);
+        const [channel] = await openByHand(ground, payee, [DEPOSIT]);
+        const box = party.client('box');
+        await box.pushed(payee, [await channel!.row(70n * BTT)]);
+        let dark = false;
+        relay.fault = (method) => {
+          if (method === 'eth_sendRawTransaction' && !dark) {
+            dark = true;
+            return { kind: 'lose_answer' };
+          }
+          return dark && relay.asked.length % 3 > 0 ? { kind: 'drop' } : undefined;
+        };
+        await channel!.requestClose();
+        await until(async () => (await credit(payee)) === 70n * BTT);
+        relay.fault = () => undefined;
+        await until(async () => (await box.claims())[0]!.transaction !== undefined);
+        const sender = formatAddress(ground.accounts[3]!.address);
+        const { gasToday } = (await party.tower.status()).clients[0]!;
+        const { transaction, state } = (await box.claims())[0]!;
+        expect(state).toBe('settled');
+        const receipt = (await ground.ask('eth_getTransactionReceipt', transaction)) as Record<
+          string,
+          string
+        >;
+        expect(receipt['from']).toBe(sender);
+        expect(BigInt(gasToday)).toBe(BigInt(receipt['gasUsed']!) * BigInt(receipt['effectiveGasPrice']!));
+      });
+    } finally {
+      await relay.stop();
+    }
   });
 });
 
