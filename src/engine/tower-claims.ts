@@ -60,6 +60,7 @@ export class Claims {
   readonly #ledger: Ledger;
   readonly #channels = new Map<string, HeldChannel>();
   readonly #byClient = new Map<string, Map<string, Claim>>();
+  #changing: Promise<unknown> = Promise.resolve();
 
   private constructor(ledger: Ledger) {
     this.#ledger = ledger;
@@ -91,11 +92,31 @@ export class Claims {
   }
 
   /**
-   * Holds rows for a client, each higher than what it holds, and resolves with the channels for which it has
-   * room once all are durable. @throws PieceworkError DISK_FULL, LEDGER_*.
+   * Holds rows for a client where they are higher than what it holds and it has room for them; resolves once all
+   * of them are durable. @throws PieceworkError DISK_FULL, LEDGER_*.
    */
-  async hold(client: string, rows: readonly Checked[]): Promise<ReadonlySet<string>> {
-    const { kept, evicted } = this.#place(client, rows);
+  hold(client: string, rows: readonly Checked[]): Promise<void> {
+    return this.#inTurn(() => this.#hold(client, rows));
+  }
+
+  /** Erases the claims of everybody else, and gives the channels that nobody holds a claim on any more. */
+  keepOnly(clients: readonly string[]): Promise<readonly HeldChannel[]> {
+    return this.#inTurn(() => this.#keepOnly(clients));
+  }
+
+  /** What one change compares with is what the one before it left. */
+  #inTurn<Result>(change: () => Promise<Result>): Promise<Result> {
+    const run = this.#changing.then(change);
+    this.#changing = run.catch(() => undefined);
+    return run;
+  }
+
+  async #hold(client: string, rows: readonly Checked[]): Promise<void> {
+    const higher = rows.filter(({ key, row }) => {
+      const held = this.find(client, idOf(key));
+      return !held || amountOf(row) > held.amount;
+    });
+    const { kept, evicted } = this.#place(client, higher);
     const commands = [
       ...evicted.map((claim) => erasing(claim)),
       ...kept.map(({ key, row }) => keeping(client, key, row)),
@@ -106,11 +127,9 @@ export class Claims {
       const { channel } = this.#enter(client, key, row);
       channel.facts ??= facts;
     }
-    return new Set(kept.map(({ key }) => idOf(key)));
   }
 
-  /** Erases the claims of everybody else. */
-  async keepOnly(clients: readonly string[]): Promise<readonly HeldChannel[]> {
+  async #keepOnly(clients: readonly string[]): Promise<readonly HeldChannel[]> {
     const known = new Set(clients);
     const gone = [...this.#byClient].filter(([client]) => !known.has(client));
     const claims = gone.flatMap(([, held]) => [...held.values()]);
@@ -152,8 +171,7 @@ export class Claims {
     const amount = amountOf(row);
     const known = channel.claims.get(client);
     if (known) {
-      if (amount > known.amount) Object.assign(known, { row, amount });
-      return known;
+      return Object.assign(known, { row, amount });
     }
     const fresh = { doing: 'held', reason: undefined, transaction: undefined } as const;
     const claim: Claim = { client, channel, row, amount, ...fresh };

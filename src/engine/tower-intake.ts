@@ -65,19 +65,17 @@ export async function takeRows(
   const facts = await factsOf(options, payee, best);
   const checked: Checked[] = [];
   for (const { id, voucherKey, row, amount } of best) {
-    const held = claims.find(client, id);
     const known = facts.get(id);
-    // Held is held, whatever the chain is like at the moment.
-    if (held && held.amount >= amount) continue;
     if (known && judge(known, amount) === undefined)
       checked.push({ key: { voucherKey: voucherKey!, payee }, facts: known, row });
   }
-  const kept = await claims.hold(client, checked);
+  await claims.hold(client, checked);
   return pushed.map(({ status, voucherKey, id, amount }) => {
     if (status) return { status, amount: '0' };
     const held = claims.find(client, id)?.amount ?? 0n;
     const view = { voucherKey: formatAddress(voucherKey!), amount: String(held) };
-    if (held >= amount || kept.has(id)) return { status: 'held', ...view };
+    // Held is held, whatever the chain is like at the moment.
+    if (held >= amount && held > 0n) return { status: 'held', ...view };
     const known = facts.get(id);
     return { status: known ? (judge(known, amount) ?? 'full') : 'unchecked', ...view };
   });

@@ -49,14 +49,19 @@ it('costs bounded work and memory and no gas, and takes nothing from an honest c
     () => getBytes(`0x${'00'.repeat(76)}`),
     () => higher,
   ];
-  const batch = (at: number): Uint8Array[] =>
-    Array.from({ length: limits.towerRowsPerRequestMax }, () => kinds[at % kinds.length]!());
+  const batches = Array.from({ length: 4 * kinds.length }, (_, at) =>
+    Array.from({ length: limits.towerRowsPerRequestMax }, kinds[at % kinds.length]!),
+  );
   const answers = new Map<string, number>();
   const heapBefore = process.memoryUsage().heapUsed;
+  const beginMs = performance.now();
   let sent = 0;
   for (let at = 0; sent < ROWS; at++) {
     // Another payee each time it may: it finds neither more room nor more channels.
-    const response = await hostile.push(at % 7 === 0 ? new Uint8Array(randomBytes(20)) : payee, batch(at));
+    const response = await hostile.push(
+      at % 7 === 0 ? new Uint8Array(randomBytes(20)) : payee,
+      batches[at % batches.length]!,
+    );
     sent += limits.towerRowsPerRequestMax;
     const body = (await response.json()) as { code?: string; claims?: Array<{ status: string }> };
     for (const { status } of body.claims ?? []) answers.set(status, (answers.get(status) ?? 0) + 1);
@@ -66,8 +71,9 @@ it('costs bounded work and memory and no gas, and takes nothing from an honest c
   expect(sent).toBeGreaterThanOrEqual(ROWS);
   // Some were looked at, and most were refused before anybody looked.
   expect(looked).toBeGreaterThan(limits.towerRowsPerRequestMax);
-  expect(looked).toBeLessThan(limits.towerRowBurstMax + 60 * limits.towerRowsPerSecondMax);
-  expect(answers.get('TOO_MANY_REQUESTS')).toBeGreaterThan(300);
+  const seconds = (performance.now() - beginMs) / 1_000;
+  expect(looked).toBeLessThanOrEqual(limits.towerRowBurstMax + seconds * limits.towerRowsPerSecondMax);
+  expect(answers.get('TOO_MANY_REQUESTS')).toBeGreaterThan(ROWS / limits.towerRowsPerRequestMax / 2);
   expect(answers.get('unknown_channel')).toBeGreaterThan(0);
   expect(answers.get('bad_range')).toBeGreaterThan(0);
   const held = await hostile.claims();
@@ -84,7 +90,6 @@ it('costs bounded work and memory and no gas, and takes nothing from an honest c
   // At worst its own lower row was settled first, at its own expense.
   expect(spent.get('box')).toBeGreaterThan(0n);
   expect(spent.get('hostile')).toBeLessThan(25n * BTT);
-  console.log(`${sent} rows, ${looked} looked at`, Object.fromEntries(answers));
 }, 120_000);
 
 it('stores nothing again for rows that are held, and at most its share of channels and payees', async () => {

@@ -4,6 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { formatAddress } from '../../../src/channels/channel.js';
+import { toHex } from '../../../src/units.js';
 import { type Ground, layGround } from '../../support/ground.js';
 import { openByHand, startTower, type TowerParty } from '../../support/towers.js';
 import { BTT, startRelay, until } from '../settlement/support.js';
@@ -62,6 +63,30 @@ describe('pushing', () => {
       // A row for another payee recovers somebody else.
       const foreign = await box.pushed(fresh(2), [high]);
       expect(foreign.claims[0]).toMatchObject({ status: 'unknown_channel', amount: '0' });
+    });
+  });
+
+  it('keeps the highest of rows that are pushed at the same time, on the disk too', async () => {
+    await withTower({}, async (party) => {
+      const payee = fresh(14);
+      const [channel] = await openByHand(ground, payee, [DEPOSIT]);
+      const { chainId, hub } = ground.domain;
+      const push = async (amount: bigint): Promise<unknown> =>
+        party.tower.push('box', {
+          chainId: String(chainId),
+          hub: formatAddress(hub),
+          payee: formatAddress(payee),
+          rows: [toHex(await channel!.row(amount))],
+        });
+      await Promise.all([50n, 90n, 20n, 70n].map(push));
+      expect((await party.client('box').claims())[0]!.amount).toBe('90');
+      await party.close({ keep: true });
+      const again = await startTower(ground, { account: ground.accounts[3]!, home: party.home });
+      try {
+        expect((await again.client('box').claims())[0]!.amount).toBe('90');
+      } finally {
+        await again.close();
+      }
     });
   });
 
