@@ -33,6 +33,12 @@ const COMMANDS = [
   ['chain', 'deploy'],
   ['chain', 'info'],
   ['chain', 'probe'],
+  ['tower'],
+  ['tower', 'run'],
+  ['tower', 'status'],
+  ['tower', 'add-client'],
+  ['tower', 'remove-client'],
+  ['tower', 'claims'],
   ['demo'],
 ];
 
