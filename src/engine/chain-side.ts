@@ -68,6 +68,8 @@ export interface ReadyChain {
   readFacts(keys: readonly ChannelKey[]): Promise<readonly ChannelFacts[]>;
   /** @throws PieceworkError WALLET_MISSING without an account. */
   quote(call: Call): Promise<Quote>;
+  /** What that much of the coin that pays gas is worth in base units of BTT; undefined without a rate. */
+  inBtt(gasWei: bigint): bigint | undefined;
   /** Waits until every transaction under way has ended or timed out; how is for the listener. */
   finishStored(): Promise<void>;
   /** Whether a transaction for the same effect is stored and may still land. */
@@ -110,8 +112,7 @@ export function openChainSide(
       followStored();
     }
     const rate = config.gasRate ?? GasRate.rateOf(profile, undefined);
-    const ceilingOf = (gasMax: bigint | undefined) => GasRate.gasCeiling(rate, gasMax);
-    return readyChain(chain, escrow, terms, tiers, ceilingOf, () => sender, followStored);
+    return readyChain(chain, escrow, terms, tiers, rate, () => sender, followStored);
   }
 
   /** What an earlier run left, and what nobody waits for any more, is pushed until its end is known. */
@@ -160,7 +161,7 @@ function readyChain(
   escrow: EscrowBackend,
   terms: EscrowTerms,
   tiers: readonly Tier[],
-  ceilingOf: (gasMax: bigint | undefined) => { gasCeiling?: bigint },
+  rate: GasRate.GasRate | undefined,
   senderOf: () => Senders.Sender | undefined,
   followStored: () => void,
 ): ReadyChain {
@@ -174,13 +175,13 @@ function readyChain(
   async function allow(call: Call, gasMax: bigint | undefined): Promise<void> {
     const approval = await escrow.approval(needSender().account.address, call);
     if (!approval) return;
-    await needSender().send(approval, ceilingOf(gasMax));
+    await needSender().send(approval, GasRate.gasCeiling(rate, gasMax));
   }
 
   async function send(call: Call, gasMax: bigint | undefined, onSigned?: (quote: Quote) => void) {
     try {
       return await needSender().send(call, {
-        ...ceilingOf(gasMax),
+        ...GasRate.gasCeiling(rate, gasMax),
         progress: (step) => step.step === 'signed' && onSigned?.(step.quote),
       });
     } catch (thrown) {
@@ -203,6 +204,7 @@ function readyChain(
     },
     tiers,
     readFacts: async (keys) => read(keys, await chain.head()),
+    inBtt: (gasWei) => GasRate.voucherCost(rate, gasWei),
     async finishStored() {
       await senderOf()?.resume();
     },

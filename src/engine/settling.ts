@@ -117,7 +117,7 @@ export function createSettling(options: SettlingOptions): Settling {
 
   /** Signs a batch at no more than `gasMax`; resolves once it is signed, or joined to one that is under way. */
   async function begin(batch: Batch, gasMax: bigint): Promise<{ sent: Sent; costMax: bigint }> {
-    const { send, isUnderWay } = await side.ready();
+    const { send, isUnderWay, inBtt } = await side.ready();
     const { intent } = batch.call;
     const known = isUnderWay(batch.call);
     if (!known) {
@@ -133,7 +133,7 @@ export function createSettling(options: SettlingOptions): Settling {
     let confirmed: Promise<Confirmed> | undefined;
     const signed = new Promise<void>((resolve) => {
       confirmed = send(batch.call, gasMax, (quote) => {
-        costMax = quote.costMax;
+        costMax = inBtt(quote.costMax) ?? 0n;
         resolve();
       });
     });
@@ -207,10 +207,10 @@ export function createSettling(options: SettlingOptions): Settling {
   async function settle(request: SettleRequest, again = false): Promise<SettleReport> {
     const wanted = request.voucherKeys && new Set(request.voucherKeys.map((key) => toHex(parseAddress(key))));
     const { plan, report, begun } = await exclusively(async () => {
-      const { chain } = await side.ready();
+      const { chain, inBtt } = await side.ready();
       const known = await candidates(wanted);
       const force = request.force === true || request.close === true;
-      const plan = Planner.plan(known, await chain.gasPrice(), { ...options.policy, force });
+      const plan = Planner.plan(known, inBtt(await chain.gasPrice()), { ...options.policy, force });
       remember(plan);
       // A close that was mined before a crash shows only now: it is not paid for twice.
       const closable = known.filter((one) => one.deposit > 0n && Lifecycle.phase(one, 0n) !== 'closed');
