@@ -209,7 +209,10 @@ export class Hub extends HubCalls implements EscrowBackend {
       const where = `${address} on ${profile.name} at block ${at.number}`;
       throw new PieceworkError('HUB_MISSING', `there is no contract at ${where}`);
     }
-    const differs = difference(code, this.#artifact);
+    const separator = getBytes(domainSeparator(this.domain));
+    const { chainId } = this.domain;
+    const identity = { chainId, domainSeparator: separator, asset: this.asset };
+    const differs = difference(code, this.#artifact, identity);
     if (differs !== undefined) throw this.#mismatch(differs);
     const { hub, hubCodeHash } = profile;
     const named = hub !== undefined && sameBytes(hub, this.domain.hub);

@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { concat, getBytes, hexlify, Interface, type InterfaceAbi } from 'ethers';
+import { concat, getBytes, hexlify, Interface, type InterfaceAbi, TypedDataEncoder } from 'ethers';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Address } from '../../../src/channels/channel.js';
 import type { Chain } from '../../../src/settlement/chain.js';
@@ -48,11 +48,17 @@ beforeEach(() => {
   place++;
 });
 
-/** Places of the immutable whose value, in the deployed code, is `value`. */
-const placesOf = (value: bigint) =>
-  artifact.immutables.find(
-    ([first]) => BigInt(hexlify(code.subarray(first!.start, first!.start + 32))) === value,
-  )!;
+const identity = () => ({
+  chainId: chain.profile.chainId,
+  domainSeparator: getBytes(
+    TypedDataEncoder.hashDomain({
+      name: 'Piecework',
+      version: '1',
+      chainId: chain.profile.chainId,
+      verifyingContract: hexlify(hub.domain.hub),
+    }),
+  ),
+});
 const write = (bytes: Uint8Array, start: number, value: bigint) =>
   bytes.set(getBytes(`0x${value.toString(16).padStart(64, '0')}`), start);
 
@@ -112,7 +118,7 @@ describe('verifying', () => {
   });
 
   it('refuses code that shows one challenge period and applies another', async () => {
-    const places = placesOf(BigInt(PERIOD));
+    const places = artifact.immutables.challengePeriod;
     expect(places.length).toBe(2);
     for (const { start } of places) {
       const error = await failure((await planted((bytes) => write(bytes, start, 1n))).verify());
@@ -160,19 +166,35 @@ describe('the artifact', () => {
     expect(lines(built)).toEqual(expect.arrayContaining(lines(abi)));
   });
 
-  it('accepts the code it deploys and nothing cut from it', () => {
-    expect(difference(code, artifact)).toBeUndefined();
-    expect(difference(new Uint8Array(), artifact)).toContain('0 bytes');
-    const everyByte = Array.from(code.keys()).filter((index) => index % 97 === 0);
-    for (const index of everyByte) {
-      const changed = code.slice();
-      changed[index]! ^= 0xff;
-      const inside = artifact.immutables.find((places) =>
-        places.some(({ start }) => index >= start && index < start + 32),
-      );
-      if (inside?.length === 1) continue;
-      expect(difference(changed, artifact), `byte ${index}`).toBeDefined();
+  it('accepts the code it deploys and refuses every flipped byte of it', () => {
+    expect(difference(code, artifact, identity())).toBeUndefined();
+    expect(difference(new Uint8Array(), artifact, identity())).toContain('0 bytes');
+    const changed = code.slice();
+    for (let index = 0; index < code.length; index++) {
+      changed[index]! ^= 1;
+      if (difference(changed, artifact, identity()) === undefined) expect.fail(`byte ${index}`);
+      changed[index]! ^= 1;
     }
+  });
+
+  it('refuses wrong constants, and takes a challenge period of the deployer’s choice', () => {
+    const places = Object.entries(artifact.immutables).flatMap(([name, some]) =>
+      some.map(({ start }) => ({ name, start })),
+    );
+    expect(places.length).toBe(4);
+    for (const { name, start } of places) {
+      const changed = code.slice();
+      write(changed, start, 1029n);
+      const reason = { challengePeriod: 'disagrees', _deployChainId: 'another chain' }[name];
+      expect(difference(changed, artifact, identity()), name).toContain(reason ?? 'another domain');
+    }
+    const longer = code.slice();
+    for (const { start } of artifact.immutables.challengePeriod) write(longer, start, 1029n);
+    expect(difference(longer, artifact, identity())).toBeUndefined();
+    expect(difference(code, artifact, { ...identity(), chainId: 199n })).toContain('another chain');
+    expect(difference(code, artifact, { ...identity(), domainSeparator: new Uint8Array(32) })).toContain(
+      'another domain',
+    );
   });
 
   it('is missing, or is something else', async () => {
@@ -183,7 +205,8 @@ describe('the artifact', () => {
       '',
       '{}',
       '{"bytecode":"0x00","deployedBytecode":"0xzz","immutableReferences":{}}',
-      '{"bytecode":"0x00","deployedBytecode":"0x00","immutableReferences":{"1":[{"start":0,"length":32}]}}',
+      '{"bytecode":"0x00","deployedBytecode":"0x00","immutableReferences":{"1":[]}}',
+      '{"bytecode":"0x00","deployedBytecode":"0x00","immutableReferences":{"challengePeriod":[{"start":0,"length":32}],"_deployChainId":[{"start":0,"length":32}],"_deploySeparator":[]}}',
     ]) {
       await writeFile(path, text);
       expect((await failure(readArtifact(path))).code).toBe('BAD_CONFIG');
