@@ -1,15 +1,18 @@
 // Runs forge on contracts/ with the compiler of node_modules: `node scripts/forge.mjs test [options]`.
 // Needs no network. Passes its arguments on, and ends as forge ends. Before a test it compiles the hub to
-// build/contracts, because the tests deploy that artifact.
+// build/contracts, because the tests deploy that artifact; after one it tells what the invariants met and
+// fails where anything was never met.
 
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import * as Witnesses from './witnesses.mjs';
 
 const scripts = dirname(fileURLToPath(import.meta.url));
 const root = join(scripts, '..');
+const contracts = join(root, 'contracts');
 
 /** The real binary of this platform, so that a signal reaches forge; else the launcher of the package. */
 function forgeBinary() {
@@ -33,17 +36,12 @@ if (command === 'test') {
     stdio: 'inherit',
   });
   if (compiled.status !== 0) process.exit(compiled.status ?? 1);
+  Witnesses.clear(contracts);
 }
 const usesSolc = ['test', 'build', 'snapshot', 'coverage', 'inspect'].includes(command);
 const forge = spawn(
   forgeBinary(),
-  [
-    command,
-    '--root',
-    join(root, 'contracts'),
-    ...(usesSolc ? ['--use', join(scripts, 'solc-wrapper')] : []),
-    ...args,
-  ],
+  [command, '--root', contracts, ...(usesSolc ? ['--use', join(scripts, 'solc-wrapper')] : []), ...args],
   {
     cwd: root,
     stdio: 'inherit',
@@ -55,4 +53,16 @@ forge.on('error', (error) => {
   process.stderr.write(`forge: ${error.message}\n`);
   process.exit(1);
 });
-forge.on('exit', (code, signal) => process.exit(code ?? (signal === null ? 1 : 128)));
+forge.on('exit', (code, signal) => {
+  const status = code ?? (signal === null ? 1 : 128);
+  process.exit(status === 0 && command === 'test' && !witnessed() ? 1 : status);
+});
+
+function witnessed() {
+  const verdicts = Witnesses.read(contracts).map(Witnesses.judge);
+  for (const { text, missed } of verdicts) {
+    process.stdout.write(`${text}\n`);
+    if (missed.length > 0) process.stdout.write(`never met: ${missed.join(', ')}\n`);
+  }
+  return verdicts.every(({ missed }) => missed.length === 0);
+}

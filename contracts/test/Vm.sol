@@ -31,6 +31,7 @@ interface Vm {
     function snapshotGasLastCall(string calldata group, string calldata name) external returns (uint256 gas);
     function snapshotValue(string calldata group, string calldata name, uint256 value) external;
     function readFile(string calldata path) external view returns (string memory);
+    function writeLine(string calldata path, string calldata line) external;
     function exists(string calldata path) external view returns (bool);
     function parseJsonBytes(string calldata json, string calldata key) external pure returns (bytes memory);
     function parseJsonTypeArray(string calldata json, string calldata key, string calldata typeDescription)
@@ -38,5 +39,4 @@ interface Vm {
         pure
         returns (bytes memory);
     function toString(uint256 value) external pure returns (string memory);
-    function targetContract() external;
 }
