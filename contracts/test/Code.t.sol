@@ -6,7 +6,8 @@ import {Base} from './Base.sol';
 /// @title The deployed code fits the target chain
 contract CodeTest is Base {
     function test_code_fits_the_limit_of_a_contract() public {
-        check(address(newNativeHub()).code.length <= 24_576, 'EIP-170');
+        check(address(newNativeHub()).code.length <= 24_576, 'EIP-170, native');
+        check(address(newTokenHub(address(this), PERIOD)).code.length <= 24_576, 'EIP-170, token');
     }
 
     /// @dev Berlin knows neither BASEFEE (0x48) nor PUSH0 (0x5f) nor what came between and after. The walk
