@@ -68,6 +68,19 @@ abstract contract GasTest is Base {
         check(gas <= 100 * 10_400, 'settle of 100: at most 10,400 gas per voucher');
     }
 
+    /// @dev What a worthless row costs whoever sends it.
+    function test_settle_noise() public {
+        bytes memory rows = new bytes(1000 * 76);
+        for (uint256 at = 0; at < rows.length; at += 32) {
+            bytes32 noise = keccak256(abi.encode(at));
+            assembly ('memory-safe') {
+                mstore(add(add(rows, 0x20), at), noise)
+            }
+        }
+        hub.settle(payee, rows);
+        record('settle 1000 rows of noise');
+    }
+
     function test_settle_1000() public {
         openChannels(CHANNELS + 1);
         settleRows(CHANNELS, 1, '');

@@ -262,13 +262,18 @@ contract NativeHubTest is Base {
         list[2] = voucherKey;
         list[3] = address(0);
         vm.startPrank(payee);
+        vm.recordLogs();
         hub.cooperativeClose(list, '');
         hub.cooperativeClose(list, '');
+        equal(vm.getRecordedLogs().length, 1, 'one event for the one that closed');
         vm.expectRevert(IHub.BadRows.selector);
         hub.cooperativeClose(list, hex'00');
         vm.stopPrank();
         expectChannel(10 ether, 0, TOMBSTONE, payer);
         equal(hub.credit(payer), 10 ether, 'returned once');
+        // A name without a channel does not become a tombstone, so it can still be opened.
+        equal(hub.channel(addressOf('unknown', 0), payee).closeAt, 0, 'unknown');
+        openAs(hub, payer, addressOf('unknown', 0), payee, 1);
     }
 
     function test_cooperativeClose_of_a_used_up_channel_and_of_one_with_a_pending_close() public {

@@ -62,6 +62,61 @@ contract SlotsProof {
         assert(Slots.remainderOf(deposit, settled) + settled == deposit);
     }
 
+    // The whole hub: what it holds is what the channels still hold plus the credit. One channel stands for any,
+    // `others` for all that the rest of the channels hold, `credit` for the sum of all credit.
+
+    function conserves(uint256 balance, uint256 others, uint256 deposit, uint256 settled, uint256 credit)
+        private
+        pure
+        returns (bool)
+    {
+        return holds(deposit, settled) && others <= type(uint128).max && credit <= type(uint128).max
+            && balance == others + Slots.remainderOf(deposit, settled) + credit;
+    }
+
+    function openConserves(uint256 balance, uint256 others, uint256 credit, uint256 amount) public pure {
+        require(conserves(balance, others, 0, 0, credit) && Slots.fits(0, amount));
+        assert(conserves(balance + amount, others, amount, 0, credit));
+    }
+
+    function topUpConserves(
+        uint256 balance, uint256 others, uint256 deposit, uint256 settled, uint256 credit, uint256 amount
+    ) public pure {
+        require(conserves(balance, others, deposit, settled, credit) && Slots.fits(deposit, amount));
+        assert(conserves(balance + amount, others, deposit + amount, settled, credit));
+    }
+
+    function captureConserves(
+        uint256 balance,
+        uint256 others,
+        uint256 deposit,
+        uint256 settled,
+        uint256 credit,
+        uint256 closeAt,
+        uint256 cumulative
+    ) public pure {
+        require(conserves(balance, others, deposit, settled, credit) && credit < type(uint128).max - deposit);
+        uint256 gain = Slots.gainOf(deposit, settled, closeAt, cumulative);
+        assert(conserves(balance, others, deposit, settled + gain, credit + gain));
+    }
+
+    /// @dev A closed channel holds nothing: as if it were settled in full.
+    function closeConserves(uint256 balance, uint256 others, uint256 deposit, uint256 settled, uint256 credit)
+        public
+        pure
+    {
+        require(conserves(balance, others, deposit, settled, credit) && credit < type(uint128).max - deposit);
+        uint256 returned = Slots.remainderOf(deposit, settled);
+        assert(conserves(balance, others, deposit, deposit, credit + returned));
+    }
+
+    function paymentConserves(
+        uint256 balance, uint256 others, uint256 deposit, uint256 settled, uint256 credit, uint256 paid
+    ) public pure {
+        require(conserves(balance, others, deposit, settled, credit) && paid <= credit);
+        assert(conserves(balance - paid, others, deposit, settled, credit - paid));
+    }
+
     /// @dev The canary: this is false, and a checker that proves it proves nothing.
     function canary(uint256 deposit, uint256 settled, uint256 cumulative) public pure {
         require(holds(deposit, settled));

@@ -185,6 +185,25 @@ contract TokenHubTest is Base {
         refuses(WeirdToken.Habit.Paused, IHub.TransferFailed.selector, IHub.TransferFailed.selector);
     }
 
+    /// @dev A revert without a word must not pass for a token that returns nothing.
+    function test_a_token_that_reverts_silently_is_refused() public {
+        refuses(WeirdToken.Habit.PausedSilently, IHub.TransferFailed.selector, IHub.TransferFailed.selector);
+    }
+
+    function test_a_token_that_lost_its_code_moves_nothing() public {
+        openOne(100);
+        hub.settle(payee, signRow(hub, key, payee, 60));
+        vm.etch(address(token), '');
+        vm.prank(payer);
+        vm.expectRevert();
+        hub.topUp(voucherKey, payee, 1);
+        vm.prank(payee);
+        vm.expectRevert();
+        hub.withdrawCredit(payee);
+        equal(hub.credit(payee), 60, 'still owed');
+        equal(hub.channel(voucherKey, payee).deposit, 100, 'the deposit is as before');
+    }
+
     function test_a_short_answer_is_refused() public {
         refuses(WeirdToken.Habit.ShortAnswer, IHub.TransferFailed.selector, IHub.TransferFailed.selector);
     }
@@ -246,6 +265,23 @@ contract TokenHubTest is Base {
         }
         equal(owed, 400, 'what the hub owes');
     }
+
+    /// @dev Settling is not locked, and a channel exists before its money has arrived. What is captured in
+    /// between counts only if the money comes: if it does not, the whole opening falls.
+    function test_a_hook_may_settle_but_money_that_does_not_come_undoes_it() public {
+        HookToken hooks = new HookToken();
+        ITokenHub hookHub = newTokenHub(address(hooks), PERIOD);
+        HookedPayer hooked = new HookedPayer(hookHub, hooks);
+        hooked.settles(payee, signRow(hookHub, key, payee, 60));
+        vm.expectRevert(IHub.TransferFailed.selector);
+        hooked.open(voucherKey, payee);
+        equal(hookHub.credit(payee), 0, 'no credit without money');
+        equal(hookHub.channel(voucherKey, payee).deposit, 0, 'no channel without money');
+        hooks.mint(address(hooked), 100);
+        hooked.open(voucherKey, payee);
+        equal(hookHub.credit(payee), 60, 'captured in the middle');
+        equal(hooks.balanceOf(address(hookHub)), 100, 'and paid for');
+    }
 }
 
 /// @title A payer that tries to enter the hub again while its tokens move
@@ -254,6 +290,8 @@ contract HookedPayer is Base {
     uint256 private way;
     bool private inside;
     uint256 public refusals;
+    address private payee;
+    bytes private row;
 
     constructor(ITokenHub hub_, PlainToken token) {
         hub = hub_;
@@ -265,8 +303,17 @@ contract HookedPayer is Base {
         hub.open(address(uint160(1 + way_)), address(1), 100);
     }
 
+    function settles(address payee_, bytes calldata row_) external {
+        (payee, row) = (payee_, row_);
+    }
+
+    function open(address voucherKey, address payee_) external {
+        hub.open(voucherKey, payee_, 100);
+    }
+
     function onTokens() external {
         if (inside) return;
+        if (row.length != 0) return hub.settle(payee, row);
         inside = true;
         bytes memory call_;
         if (way == 0) call_ = abi.encodeCall(ITokenHub.open, (address(0x99), address(1), 100));

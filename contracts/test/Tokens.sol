@@ -65,6 +65,7 @@ contract WeirdToken is PlainToken {
         MovesNothing,
         Bonus,
         Paused,
+        PausedSilently,
         ShortAnswer,
         AnswerTwo
     }
@@ -91,6 +92,7 @@ contract WeirdToken is PlainToken {
 
     function act(address from, address to, uint256 amount) private returns (bool) {
         require(habit != Habit.Paused, 'paused');
+        require(habit != Habit.PausedSilently);
         if (habit == Habit.ReturnsFalse) return false;
         if (habit == Habit.MovesNothing) return true;
         move(from, to, amount);
