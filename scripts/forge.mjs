@@ -1,7 +1,8 @@
 // Runs forge on contracts/ with the compiler of node_modules: `node scripts/forge.mjs test [options]`.
 // Needs no network. Passes its arguments on, and ends as forge ends. Before a test it compiles the hub to
 // build/contracts, because the tests deploy that artifact; after one it tells what the invariants met and
-// fails where anything was never met.
+// fails where anything was never met. `--at FOLDER` before the command works on FOLDER/contracts, with the hub
+// that FOLDER/build/contracts holds.
 
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -12,7 +13,6 @@ import * as Witnesses from './witnesses.mjs';
 
 const scripts = dirname(fileURLToPath(import.meta.url));
 const root = join(scripts, '..');
-const contracts = join(root, 'contracts');
 
 /** The real binary of this platform, so that a signal reaches forge; else the launcher of the package. */
 function forgeBinary() {
@@ -30,14 +30,17 @@ function forgeBinary() {
   return join(root, 'node_modules', '.bin', name);
 }
 
-const [command = 'test', ...args] = process.argv.slice(2);
-if (command === 'test') {
+const words = process.argv.slice(2);
+const elsewhere = words[0] === '--at' ? words.splice(0, 2)[1] : undefined;
+const [command = 'test', ...args] = words;
+const contracts = join(elsewhere ?? root, 'contracts');
+if (command === 'test' && elsewhere === undefined) {
   const compiled = spawnSync(process.execPath, [join(scripts, 'compile-contracts.mjs')], {
     stdio: 'inherit',
   });
   if (compiled.status !== 0) process.exit(compiled.status ?? 1);
-  Witnesses.clear(contracts);
 }
+if (command === 'test') Witnesses.clear(contracts);
 const usesSolc = ['test', 'build', 'snapshot', 'coverage', 'inspect'].includes(command);
 const forge = spawn(
   forgeBinary(),

@@ -40,7 +40,7 @@ const STEPS = [
   {
     name: 'contracts',
     label: 'compiling the contracts',
-    inputs: ['contracts/src', 'scripts/compile-contracts.mjs'],
+    inputs: ['contracts/src', 'scripts/compile-contracts.mjs', 'scripts/hub-compiler.mjs'],
     output: 'build/contracts/NativeHub.json',
     run: () => node('scripts/compile-contracts.mjs'),
   },
