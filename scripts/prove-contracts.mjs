@@ -21,7 +21,9 @@ function smtSolver(query) {
 
 const version = spawnSync('z3', ['--version'], { encoding: 'utf8' });
 if (version.status !== 0) {
-  process.stderr.write('prove-contracts: no z3 on the PATH, nothing was proven\n');
+  process.stderr.write(
+    'prove-contracts: no z3 on the PATH, nothing was proven; on Debian: apt-get install z3\n',
+  );
   process.exit(2);
 }
 
