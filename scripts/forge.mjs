@@ -46,7 +46,7 @@ const forge = spawn(
   forgeBinary(),
   [command, '--root', contracts, ...(usesSolc ? ['--use', join(scripts, 'solc-wrapper')] : []), ...args],
   {
-    cwd: root,
+    cwd: contracts,
     stdio: 'inherit',
     env: { FOUNDRY_OFFLINE: 'true', FOUNDRY_DISABLE_NIGHTLY_WARNING: '1', ...process.env },
   },
