@@ -167,6 +167,15 @@ contract NativeHubTest is Base {
         equal(hub.channel(other, stranger).owner, payer, 'owner');
         expectChannel(1, 0, 0, stranger);
         equal(hub.channel(address(0), payee).deposit, 0, 'zero voucher key');
+        // Later ones add to the credit, and a closed channel is taken too.
+        vm.prank(payee);
+        hub.cooperativeClose(keys(), '');
+        IHub.OpenRow[] memory closed = new IHub.OpenRow[](1);
+        closed[0] = IHub.OpenRow(voucherKey, payee, 3 ether);
+        vm.prank(payer);
+        hub.openMany{value: 3 ether}(closed);
+        equal(hub.credit(payer), 32 ether, 'added');
+        expectChannel(1, 0, TOMBSTONE, stranger);
     }
 
     function test_openMany_refuses_a_wrong_sum() public {
