@@ -136,6 +136,7 @@ export class Chain {
       const from = agreed ? reached.value : newestFirst[0]!.value;
       if (Answers.distance(value, from) <= limits.headLagBlocksMax) continue;
       const blocks = `${Answers.distance(value, from)} blocks ${value.number < from.number ? 'behind' : 'ahead of'}`;
+      // One of them may have moved to another chain.
       if (!agreed) this.#nodes.doubt();
       this.#nodes.stale(node, `is at block ${value.number}, ${blocks} the others`, agreed);
     }

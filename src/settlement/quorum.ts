@@ -183,6 +183,8 @@ export class Quorum {
     const largest = [...groups.values()].sort((a, b) => b.length - a.length)[0];
     const agreed = largest !== undefined && largest.length >= this.need ? largest : undefined;
     if (about !== undefined && groups.size > 1) {
+      // One of them may have moved to another chain.
+      if (agreed === undefined) this.doubt();
       for (const { node } of votes) {
         if (agreed?.some((vote) => vote.node === node)) continue;
         const others = agreed ? `${agreed.length} others agree on it` : 'no two agree on it';
@@ -193,10 +195,9 @@ export class Quorum {
     return { votes, agreed: agreed?.[0]?.value };
   }
 
-  /** Raises an alarm about a node, which has to show its chain again before it is asked anything else. */
+  /** Raises an alarm about a node. */
   report(node: Rpc, kind: AlarmKind, detail: string): void {
     this.#counts[kind]++;
-    node.doubt();
     const { toldMs } = this.#standings.get(node)!;
     const nowMs = this.#options.clock.monotonicMs();
     const before = toldMs.get(kind);

@@ -45,7 +45,7 @@ beforeAll(async () => {
   nodes = await Promise.all(
     [1, 2, 3].map((seed) => startFaultyNode(dev.rpcUrl, { seed, other: other.rpcUrl, behind: 40 })),
   );
-  await mine(dev.rpcUrl, 50);
+  await Promise.all([mine(dev.rpcUrl, 50), mine(other.rpcUrl, 2)]);
 });
 afterAll(async () => {
   truth?.close();
@@ -284,6 +284,19 @@ describe('a block', () => {
 });
 
 describe('a node that moves to another chain without ever failing', () => {
+  it.each([
+    ['heads', (chain: Chain) => chain.head()],
+    ['a block', (chain: Chain) => chain.block(1n)],
+  ])('is found out at once when it contradicts the only other one on %s', async (_, look) => {
+    const chain = await through(2, { asideMs: 60_000 });
+    await nodes[0]!.become('wrong_chain');
+    await look(chain);
+    expect(alarms.some(({ kind }) => kind === 'wrong_chain')).toBe(false);
+    await look(chain);
+    expect(alarms.at(-1)).toMatchObject({ node: nodes[0]!.url, kind: 'wrong_chain' });
+    expect(chain.nodes.map(({ inUse }) => inUse)).toEqual([false, true]);
+  });
+
   it('is found out when it has to show its chain again', async () => {
     let aheadMs = 0;
     const clock = { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + aheadMs };
