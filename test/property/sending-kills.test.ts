@@ -20,4 +20,4 @@ test(`${KILLS} kills, one at every step of sending: each intent lands once`, asy
   expect(foul.where.get('store')).toBeGreaterThan(10);
   expect(foul.where.get('chain')).toBeGreaterThan(100);
   for (const [name, count] of Object.entries(weather)) expect(count, name).toBeGreaterThan(0);
-});
+}, 300_000);
