@@ -27,7 +27,7 @@ export function createWatching({ chain, ledger, onFacts, onWarning }: WatchingOp
         for (const change of changes) await warnOfLoss(ledger, change, onWarning);
       },
       onFailure: (error) => onWarning(`watching the chain: ${error.message}`),
-      onUnreachable: (error) => onWarning(`the chain does not answer: ${error.message}`),
+      onUnreachable: (error) => onWarning(`the chain cannot be read: ${error.message}`),
       onReachable: () => onWarning('the chain answers again'),
       onReorg: (gone, _, depth) => {
         const { confirmations } = chain.tiers.at(-1)!;

@@ -30,12 +30,13 @@ export interface WatcherHandlers {
   /** Channels that changed since they were reported last; all of them after a reorganisation. Awaited; a
    * rejection ends the watcher. */
   readonly onFacts: (changes: readonly Change[], at: Head) => Promise<void> | void;
-  /** The watcher cannot go on: the handler failed, or the chain or the escrow is not what it was. */
+  /** The watcher cannot go on: a handler failed. */
   readonly onFailure: (error: PieceworkError) => void;
   /** The chain reached this block and every watched channel is known as of it. */
   readonly onBlock?: (at: Head) => void;
   /** Blocks that were reported are gone, `gone` the newest of them and at most `depth` of them. */
   readonly onReorg?: (gone: Head, at: Head, depth: bigint) => void;
+  /** The chain or the escrow cannot be read, or is not what it was; it is tried again. Told once for each code. */
   readonly onUnreachable?: (error: PieceworkError) => void;
   readonly onReachable?: () => void;
 }
@@ -79,7 +80,10 @@ export class Watcher {
   #loop: Promise<void> | undefined;
   #wake = new AbortController();
   #failures = 0;
-  #reachable = true;
+  /** What the chain was last said to fail with. */
+  #trouble: string | undefined;
+  /** What the handler failed with. */
+  #broken: PieceworkError | undefined;
 
   constructor(
     chain: Pick<Chain, 'head' | 'block' | 'clock'>,
@@ -156,13 +160,9 @@ export class Watcher {
         await this.poll();
         this.#answered();
       } catch (thrown) {
-        const error = fromThrown(thrown);
         if (this.#stopping.signal.aborted) return;
-        if (error.code !== 'CHAIN_UNREACHABLE' && error.code !== 'CHAIN_REJECTED') {
-          this.#handlers.onFailure(error);
-          return;
-        }
-        this.#refused(error);
+        if (this.#broken) return this.#handlers.onFailure(this.#broken);
+        this.#refused(fromThrown(thrown));
       }
       this.#wake = new AbortController();
       if (this.#stopping.signal.aborted) return;
@@ -224,23 +224,34 @@ export class Watcher {
       return known && !repeats && same(known, now) ? [] : [{ facts: now, before: known }];
     });
     if (this.#stopping.signal.aborted) return;
-    if (changes.length > 0) await this.#handlers.onFacts(changes, at);
+    if (changes.length > 0) await this.#report(changes, at);
     for (const [index, entry] of entries.entries()) entry.known = facts[index]!;
     for (const id of ids) this.#unread.delete(id);
   }
 
+  async #report(changes: readonly Change[], at: Head): Promise<void> {
+    this.#broken = undefined;
+    try {
+      await this.#handlers.onFacts(changes, at);
+    } catch (thrown) {
+      this.#broken = fromThrown(thrown);
+      throw thrown;
+    }
+  }
+
   #answered(): void {
     this.#failures = 0;
-    if (this.#reachable) return;
-    this.#reachable = true;
+    if (this.#trouble === undefined) return;
+    this.#trouble = undefined;
     this.#handlers.onReachable?.();
   }
 
+  /** Whatever a node answers, looking on is all that helps: what it says may be of this node or this moment. */
   #refused(error: PieceworkError): void {
     this.#failures++;
-    if (!this.#reachable) return;
+    if (this.#trouble === error.code) return;
     if (error.code === 'CHAIN_REJECTED' && this.#failures < refusalsMax) return;
-    this.#reachable = false;
+    this.#trouble = error.code;
     this.#handlers.onUnreachable?.(error);
   }
 

@@ -186,10 +186,22 @@ class Round {
     });
     done.catch(() => undefined);
     while (!over) {
-      await new Promise((go) => setTimeout(go, 60));
-      await mine(this.#at.dev.rpcUrl, 48);
+      await new Promise((go) => setTimeout(go, 20));
+      await this.#mineAsNeeded();
     }
     await done;
+  }
+
+  /** As many blocks as what is sent needs, and no more: the chain forgets states after a thousand. */
+  async #mineAsNeeded(): Promise<void> {
+    const { dev, chain } = this.#at;
+    const blocks = (await Promise.all(this.#cells.map((cell) => cell.minedIn()))).flat();
+    if (blocks.length === 0) return;
+    const mined = blocks.filter((block) => block !== undefined);
+    if (mined.length < blocks.length) return void (await mine(dev.rpcUrl));
+    const wanted = mined.reduce((a, b) => (a > b ? a : b)) + BigInt(FULL - 1);
+    const { number } = await chain.head();
+    if (number < wanted) await mine(dev.rpcUrl, Number(wanted - number));
   }
 
   /** Sends each step its number of blocks before the end. */
@@ -495,6 +507,12 @@ class Cell {
       this.#session = opened!.session!;
     }
     this.facts = facts;
+  }
+
+  /** The blocks of what is in flight, undefined for what is not mined. */
+  async minedIn(): Promise<readonly (bigint | undefined)[]> {
+    const ids = [...this.#stores.values()].flatMap(({ records }) => [...records.keys()]);
+    return Promise.all(ids.map(async (id) => (await this.#at.chain.receipt(id))?.block));
   }
 
   async close(): Promise<void> {

@@ -92,7 +92,7 @@ describe('a close request', () => {
       relay.fault = () => ({ kind: 'drop' });
       const { voucherKey } = (await payer.engine.channels())[0]!;
       const { closeAt } = await payer.engine.closeChannel({ voucherKey });
-      await until(async () => payee.events.some(({ text }) => text.includes('does not answer')));
+      await until(async () => payee.events.some(({ text }) => text.includes('cannot be read')));
       await ground.passTime(PERIOD * 0.8);
       expect((await payee.channel()).settled).toBe('0');
       relay.fault = () => undefined;
