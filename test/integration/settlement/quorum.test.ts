@@ -70,7 +70,7 @@ async function through(count: number, options: ChainOptions = {}): Promise<Chain
   const rpcUrls = nodes.slice(0, count).map(({ url }) => url);
   const onAlarm = (alarm: Alarm): unknown => alarms.push(alarm);
   const chain = await connectTo(dev.profile, {
-    ...{ rpcUrls, timeoutMs: 150, retriesMax: 1, asideMs: 60, onAlarm },
+    ...{ rpcUrls, timeoutMs: 1_500, retriesMax: 1, asideMs: 60, onAlarm },
     ...options,
   });
   open.push(chain);
@@ -130,7 +130,7 @@ describe('one of two that lies about channels', () => {
 
 describe('one of three that lies', () => {
   it('is contradicted and set aside, and the others go on; later it is asked again', async () => {
-    const chain = await through(3);
+    const chain = await through(3, { asideMs: 1_500 });
     const all = await seen(chain);
     await nodes[2]!.become('lying_balance');
     await all.readChannels([key]);
@@ -138,7 +138,7 @@ describe('one of three that lies', () => {
     expect(chain.nodes.map(({ inUse }) => inUse)).toEqual([true, true, false]);
     expect((await all.readChannels([key]))[0]).toMatchObject({ deposit: 10n * BTT });
     await nodes[2]!.become(undefined);
-    await new Promise((go) => setTimeout(go, 100));
+    await until(() => chain.nodes.every(({ inUse }) => inUse));
     expect(chain.nodes.map(({ inUse }) => inUse)).toEqual([true, true, true]);
     await nodes[0]!.become('lying_balance');
     expect((await all.readChannels([key]))[0]).toMatchObject({ deposit: 10n * BTT });
@@ -205,7 +205,7 @@ describe('only one of two that answers', () => {
     expect((await failure(send)).code).toBe('TX_TIMEOUT');
     expect(await truth.balance(to)).toBe(before + 5n);
     await nodes[0]!.become(undefined);
-    await new Promise((go) => setTimeout(go, 700));
+    await until(() => chain.nodes.every(({ inUse }) => inUse));
     expect((await both.readChannels([key]))[0]).toMatchObject({ deposit: 10n * BTT });
   });
 
@@ -215,7 +215,7 @@ describe('only one of two that answers', () => {
     const both = await seen(chain);
     expect((await both.readChannels([key]))[0]!.deposit).toBe(0n);
     await nodes[1]!.become(undefined);
-    await new Promise((go) => setTimeout(go, 200));
+    await until(() => chain.nodes.every(({ inUse }) => inUse));
     expect((await both.readChannels([key]))[0]!.deposit).toBe(10n * BTT);
   });
 
@@ -226,7 +226,7 @@ describe('only one of two that answers', () => {
     expect(await chain.nonce(account, 'latest')).toBe(0);
     expect(await chain.nonce(account, 'pending')).toBeGreaterThan(0);
     await nodes[0]!.become(undefined);
-    await new Promise((go) => setTimeout(go, 200));
+    await until(() => chain.nodes.every(({ inUse }) => inUse));
     expect(await chain.nonce(account, 'latest')).toBe(await truth.nonce(account, 'latest'));
   });
 });
@@ -244,7 +244,7 @@ describe('a stale node', () => {
   });
 
   it('of three is set aside', async () => {
-    const chain = await through(3);
+    const chain = await through(3, { asideMs: 60_000 });
     await nodes[0]!.become('stale_head');
     expect((await chain.head()).number).toBe((await truth.head()).number);
     expect(chain.nodes.map(({ inUse }) => inUse)).toEqual([false, true, true]);
@@ -278,7 +278,7 @@ describe('a block', () => {
     await nodes[0]!.become('server_error');
     expect(await chain.vouches(head)).toBe(false);
     await nodes[0]!.become(undefined);
-    await new Promise((go) => setTimeout(go, 100));
+    await until(() => chain.nodes.every(({ inUse }) => inUse));
     expect(await chain.vouches(head)).toBe(true);
   });
 });
@@ -418,7 +418,7 @@ describe('a hub that only one node vouched for', () => {
     const fake = new Hub(chain, copy.domain.hub, artifact);
     await fake.verify();
     await nodes[0]!.become(undefined);
-    await new Promise((go) => setTimeout(go, 200));
+    await until(() => chain.nodes.every(({ inUse }) => inUse));
     expect(chain.nodes.map(({ inUse }) => inUse)).toEqual([true, true]);
     expect((await fake.readChannels([key]))[0]!.deposit).toBe(0n);
     // And with the code put right it is.
