@@ -11,6 +11,8 @@ import { towersMax } from './limits.js';
 import * as GasRate from './settlement/gas-rate.js';
 import type { Policy } from './settlement/planner.js';
 import * as Profile from './settlement/profile.js';
+import { type Limits, parseLimits } from './settlement/vaults/credit.js';
+import { deploymentOn, type VaultDeployment } from './settlement/vaults/deployments.js';
 import { MIB, parseAmount, parseDuration, parsePrice, parseSize } from './units.js';
 
 export interface Config {
@@ -19,6 +21,7 @@ export interface Config {
   readonly selling: SellingConfig;
   readonly buying: BuyingConfig;
   readonly settling: SettlingConfig;
+  readonly vaults: VaultsConfig;
   readonly daemon: DaemonConfig;
   /** Towers that hold our claims for us. */
   readonly towers: readonly TowerPlace[];
@@ -88,6 +91,16 @@ export interface SettlingConfig {
   readonly gasMax: bigint;
 }
 
+/** BTFS vaults: which ones count, and how much unsecured credit their issuers get (vaults.md 4, 5). */
+export interface VaultsConfig {
+  /** Undefined where no vaults are known. */
+  readonly deployment: VaultDeployment | undefined;
+  /** Over all issuers. */
+  readonly limits: Limits;
+  /** Of one issuer, where the operator set none for it. */
+  readonly issuerLimits: Limits;
+}
+
 export interface DaemonConfig {
   readonly host: string;
   readonly port: number;
@@ -125,6 +138,11 @@ export interface Settings {
   readonly settleAge?: string;
   readonly settleExposure?: string;
   readonly settleMaxGas?: string;
+  readonly vaultLimit?: string;
+  readonly vaultIssuerLimit?: string;
+  readonly vaultWbtt?: string;
+  readonly vaultFactory?: readonly string[] | string;
+  readonly vaultLogic?: readonly string[] | string;
   readonly host?: string;
   readonly port?: number | string;
   readonly apiPort?: number | string;
@@ -158,6 +176,8 @@ const DEFAULTS = {
   settleAge: '7d',
   settleExposure: 'none',
   settleMaxGas: '150000BTT',
+  vaultLimit: '0wei',
+  vaultIssuerLimit: '0wei',
   host: '0.0.0.0',
   port: 6881,
   apiPort: 0,
@@ -173,6 +193,7 @@ const DEFAULTS = {
 export const settingNames = [
   ...(Object.keys(DEFAULTS) as (keyof typeof DEFAULTS)[]),
   ...(['dataDir', 'rpc', 'confirmations', 'hub', 'asset', 'agreement', 'gasRate', 'towerGrace'] as const),
+  ...(['vaultWbtt', 'vaultFactory', 'vaultLogic'] as const),
 ];
 const NAMES = new Set<string>(settingNames);
 const LOG_LEVELS = ['silent', 'error', 'warn', 'info', 'debug', 'trace'];
@@ -206,6 +227,7 @@ export function load(flags: Settings = {}, environment: NodeJS.ProcessEnv = proc
       prepayMax: parseAmount(settings.maxPrepay!),
     },
     settling: settlingOf(settings),
+    vaults: vaultsOf(settings),
     daemon: {
       host: settings.host!,
       port: whole('port', settings.port!, 0, 65_535),
@@ -278,6 +300,26 @@ function chainOf(settings: Settings): ChainConfig {
     agreement: whole('agreement', agreement, 1, rpcUrls.length),
     gasRate: GasRate.rateOf(profile, settings.gasRate),
   };
+}
+
+function vaultsOf(settings: Settings): VaultsConfig {
+  const { chainId } = Profile.named(settings.chain!);
+  const deployment = deploymentOn(chainId, {
+    wbtt: settings.vaultWbtt === undefined ? undefined : parseAddress(settings.vaultWbtt),
+    factories: addresses(settings.vaultFactory),
+    logics: addresses(settings.vaultLogic),
+  });
+  const wbtt = deployment?.wbtt;
+  return {
+    deployment,
+    limits: parseLimits(settings.vaultLimit!, wbtt),
+    issuerLimits: parseLimits(settings.vaultIssuerLimit!, wbtt),
+  };
+}
+
+function addresses(list: readonly string[] | string | undefined): readonly Address[] {
+  const texts = typeof list === 'string' ? list.split(',') : (list ?? []);
+  return texts.map((text) => parseAddress(text.trim()));
 }
 
 function readFile(path: string): Settings {

@@ -30,6 +30,7 @@ import { seedTorrent } from './engine/seeding.js';
 import { type Selling, startSelling } from './engine/selling.js';
 import { type SettlementService, startSettlementService } from './engine/settlement-service.js';
 import { createSettling, type Settling } from './engine/settling.js';
+import { createVaults, type Vaults } from './engine/vaults.js';
 import * as Views from './engine/views.js';
 import { from, PieceworkError } from './errors.js';
 import { Ages } from './ledger/ages.js';
@@ -102,6 +103,7 @@ interface Books {
 
 export class Engine implements Ops.Operations {
   readonly config: Config;
+  readonly vaults: Vaults;
   /** Rejects when something failed that serving cannot go on without: the ledger, or the native module. */
   readonly failed: Promise<never>;
   readonly #options: EngineOptions;
@@ -168,6 +170,14 @@ export class Engine implements Ops.Operations {
       policy: settling.policy,
       gasMax: settling.gasMax,
     });
+    this.vaults = createVaults({
+      side: this.#side,
+      ledger,
+      clock: this.#clock,
+      config: options.config.vaults,
+      gasMax: buying.gasMax,
+      onEvent: (level, text) => this.#event(level, text),
+    });
     this.#bans = createBans(this.#clock);
     this.#session = Sessions.open({
       clock: this.#clock,
@@ -188,6 +198,7 @@ export class Engine implements Ops.Operations {
         clock: this.#clock,
         onWarning: (text) => this.#event('warn', text),
       });
+      this.vaults.watch();
     }
     if (!this.#options.listen) return;
     const { host, port } = this.config.daemon;
@@ -432,10 +443,12 @@ export class Engine implements Ops.Operations {
     await this.#outbox?.stop();
     for (const fetch of this.#fetches) fetch.abort();
     await this.#side.stopSending();
+    const vaultsEnd = this.vaults.stop();
     await Promise.allSettled(this.#running);
     await this.#selling?.close();
     await this.#session.close();
     await this.#side.close();
+    await vaultsEnd;
     await this.#ledger
       .close()
       .catch((thrown) => this.#event('error', `closing the ledger: ${from(thrown).message}`));

@@ -88,6 +88,11 @@ export const ERRORS = {
     6,
     'The contract at that address is not the hub this version knows; do not trust it.',
   ),
+  VAULT_MISMATCH: entry(
+    409,
+    6,
+    'The contract at that address is not a BTFS vault this version may trust; take no cheques of it.',
+  ),
   TX_FAILED: entry(502, 6, 'The transaction was mined but failed; see its hash above.'),
   TX_TIMEOUT: entry(
     504,
@@ -117,6 +122,27 @@ export const ERRORS = {
   ),
   PRICE_TOO_HIGH: entry(402, 7, 'Every seller asks more than your --max-price; raise it or wait.'),
   CHANNEL_CLOSED: entry(409, 7, 'The channel is closed or closing; open a new one.'),
+  CHEQUE_REFUSED: entry(
+    422,
+    7,
+    'The cheque is not accepted, for the reason above; ask the issuer for another.',
+  ),
+  CREDIT_LIMIT: entry(
+    402,
+    7,
+    'The cheque is unsecured credit beyond a limit; cash first, or raise vaultLimit and vaultIssuerLimit.',
+  ),
+  VAULT_UNTRUSTED: entry(
+    409,
+    7,
+    'No cheque is taken from a vault before `piecework vault trust ADDRESS`; see docs/spec/vaults.md.',
+  ),
+  VAULT_FROZEN: entry(
+    409,
+    7,
+    'The issuer gets no more credit; cash what the vault still pays, and trust it again once it is in order.',
+  ),
+  VAULT_SHORT: entry(402, 7, 'The vault does not hold what its cheques come to; put tokens into it first.'),
   VERIFY_FAILED: entry(500, 7, 'The books do not reconcile; keep the data folder and report this.'),
 
   NO_PEERS: entry(

@@ -132,6 +132,18 @@ export const towerAnswerBytesMax = 256 * KIB;
 /** Towers of one payee. */
 export const towersMax = 8;
 
+// Vaults.
+/** The JSON of one cheque; go-btfs's has about 330. */
+export const vaultChequeBytesMax = 1_024;
+/** Cheques kept of one vault and token. */
+export const vaultRungsMax = 256;
+/** Vaults that are trusted at a time. */
+export const vaultsMax = 1_000;
+/** Vaults read from the chain at a time. */
+export const vaultReadsMax = 4;
+/** Wait after a look at the vaults that failed. */
+export const vaultRetryMs = 10_000;
+
 // Daemon.
 export const httpBodyBytesMax = 64 * KIB;
 export const pageRowsMax = 1_000;

@@ -8,6 +8,7 @@ import { from, PieceworkError } from '../errors.js';
 import { torrentFilesMax } from '../limits.js';
 import { bearer, createApp, digest, isToken, listen } from './http.js';
 import type { Metrics } from './metrics.js';
+import { vaultRoutes } from './vault-routes.js';
 
 export interface ApiOptions {
   readonly operations: Operations;
@@ -102,6 +103,11 @@ function addRoutes(app: FastifyInstance, { operations, metrics }: ApiOptions): v
     body([], { to: ADDRESS, gasMax: AMOUNT }),
     (request) => operations.withdraw(request.body),
   );
+  for (const { path, required, properties, answer } of vaultRoutes(operations.vaults)) {
+    app.post(path, body(required, properties), (request) => answer(request.body));
+  }
+  app.get('/v1/vaults', () => operations.vaults.list());
+  app.get<Keyed>('/v1/vaults/:key', keyed, ({ params }) => operations.vaults.show(params.key));
   const texts = (maxItems: number, minItems = 0) => ({ type: 'array', items: TEXT, minItems, maxItems });
   const seed = {
     paths: texts(torrentFilesMax, 1),

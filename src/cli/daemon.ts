@@ -90,6 +90,15 @@ function client(base: string, token: string): Operations {
     settle: (wanted) => call('/v1/settlements', wanted),
     withdraw: (wanted) => call('/v1/withdrawals', wanted),
     statement: () => call('/v1/statement'),
+    vaults: {
+      trust: (wanted) => call('/v1/vaults', wanted),
+      untrust: (wanted) => call('/v1/vaults/untrust', wanted),
+      list: () => call('/v1/vaults'),
+      show: (vault) => call(`/v1/vaults/${vault}`),
+      receive: (wanted) => call('/v1/cheques', wanted),
+      issue: (wanted) => call('/v1/cheques/issue', wanted),
+      cash: (wanted) => call('/v1/cheques/cash', wanted),
+    },
     seed: (wanted) => call('/v1/seeds', wanted),
     async fetch(wanted, onEvent, signal) {
       const response = await request('/v1/fetches', wanted, signal);

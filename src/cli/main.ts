@@ -14,6 +14,7 @@ import { addGetCommand } from './get.js';
 import * as Output from './output.js';
 import { addSeedCommand } from './seed.js';
 import { addTowerCommands } from './tower.js';
+import { addVaultCommands } from './vault.js';
 import { addWalletCommands } from './wallet.js';
 
 const EXIT_STATUSES = `
@@ -44,6 +45,7 @@ function build(): Command {
   addSeedCommand(program);
   addGetCommand(program);
   addChannelCommands(program);
+  addVaultCommands(program);
   addWalletCommands(program);
   addChainCommands(program);
   addTowerCommands(program);

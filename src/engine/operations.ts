@@ -3,6 +3,7 @@
  * a running daemon, with the same values either way. Amounts are decimal strings of base units, addresses
  * 0x-hex, times unix seconds.
  */
+import type { VaultOperations } from './vault-operations.js';
 
 export interface ChannelView {
   readonly role: 'payer' | 'payee';
@@ -293,6 +294,8 @@ export interface Operations {
   settlements(): Promise<readonly SettlementView[]>;
   withdraw(request: WithdrawRequest): Promise<WithdrawReport>;
   statement(): Promise<StatementView>;
+  /** The second escrow: cheques of BTFS vaults, which are unsecured credit. */
+  readonly vaults: VaultOperations;
   seed(request: SeedRequest): Promise<SeedView>;
   fetch(request: FetchRequest, onEvent: (event: FetchEvent) => void, signal?: AbortSignal): Promise<FetchEnd>;
 }

@@ -218,6 +218,15 @@ export class Chain {
     return Answers.data(accepted(await this.#nodes.call('eth_getCode', [hexlify(address), at])), 'code');
   }
 
+  /** The 32 bytes of a storage slot, 0x-prefixed. Who is asked: as `call`. */
+  async storage(address: Address, slot: string, at: At = 'latest'): Promise<string> {
+    const [method, name] = ['eth_getStorageAt', 'a storage slot'] as const;
+    const params = [hexlify(address), slot, place(at)];
+    if (at === 'latest') return Answers.hash(accepted(await this.#nodes.call(method, params)), name);
+    const ballot = await this.#ballot(method, params, at, `${name} of ${hexlify(address)}`);
+    return Answers.hash(this.#must(ballot, at), name);
+  }
+
   /** What each node says is the runtime code at a block. */
   codes(address: Address, at: Answers.Head): Promise<Ballot<string>> {
     return this.#ballot('eth_getCode', [hexlify(address), place(at)], at, `the code of ${hexlify(address)}`);

@@ -61,6 +61,7 @@ const DOORS: Record<string, readonly string[]> = {
     'cli/seed.ts',
     'cli/get.ts',
     'cli/channel.ts',
+    'cli/vault.ts',
     'cli/wallet.ts',
     'cli/chain.ts',
     'cli/tower.ts',
@@ -164,7 +165,7 @@ describe('the house', () => {
   });
 
   it('draws no line in the wrong words: the files of a room are nouns in kebab-case', () => {
-    expect(files.filter((file) => !/^([a-z]+\/)?[a-z]+(-[a-z]+)*\.ts$/.test(file))).toEqual([]);
+    expect(files.filter((file) => !/^([a-z]+\/){0,2}[a-z]+(-[a-z]+)*\.ts$/.test(file))).toEqual([]);
     expect(files.filter((file) => /\b(utils?|helpers?|common|types|manager)\b/.test(file))).toEqual([]);
   });
 });

@@ -37,6 +37,15 @@ function operations(): Operations {
     settlements: verb('settlements'),
     withdraw: verb('withdraw'),
     statement: verb('statement'),
+    vaults: {
+      trust: verb('vaults.trust'),
+      untrust: verb('vaults.untrust'),
+      list: verb('vaults.list'),
+      show: verb('vaults.show'),
+      receive: verb('vaults.receive'),
+      issue: verb('vaults.issue'),
+      cash: verb('vaults.cash'),
+    },
     seed: verb('seed'),
     fetch: async (what, onEvent, signal) => {
       asked.push({ verb: 'fetch', what });
@@ -126,6 +135,13 @@ const ROUTES: ReadonlyArray<readonly [string, string, unknown]> = [
   ['POST', '/v1/withdrawals', {}],
   ['POST', '/v1/seeds', { paths: ['/tmp/x'], announce: [] }],
   ['POST', '/v1/fetches', { magnet: 'magnet:?', folder: '/tmp/x' }],
+  ['GET', '/v1/vaults', undefined],
+  ['GET', `/v1/vaults/${KEY}`, undefined],
+  ['POST', '/v1/vaults', { vault: KEY, limit: '1BTT' }],
+  ['POST', '/v1/vaults/untrust', { vault: KEY }],
+  ['POST', '/v1/cheques', { cheque: '{}' }],
+  ['POST', '/v1/cheques/issue', { vault: KEY, beneficiary: PAYEE, amount: '5' }],
+  ['POST', '/v1/cheques/cash', { vault: KEY, dryRun: true }],
 ];
 
 test('the list of routes here is all of them', () => {
@@ -133,6 +149,8 @@ test('the list of routes here is all of them', () => {
   const found = [...source.matchAll(/app\.(get|post)(?:<[^(]*>)?\(\s*'([^']+)'/g)].map(
     ([, method, path]) => `${method!.toUpperCase()} ${path!.replace(':key', KEY)}`,
   );
+  const vaults = readFileSync(new URL('../../../src/api/vault-routes.ts', import.meta.url), 'utf8');
+  for (const [, path] of vaults.matchAll(/ route\(\s*'([^']+)'/g)) found.push(`POST ${path}`);
   expect(found.sort()).toEqual(ROUTES.map(([method, path]) => `${method} ${path}`).sort());
 });
 
@@ -197,6 +215,8 @@ test('every route passes on what it was asked', async () => {
       'withdraw',
     ],
     ...['seed', 'fetch'],
+    ...['vaults.list', 'vaults.show', 'vaults.trust', 'vaults.untrust'],
+    ...['vaults.receive', 'vaults.issue', 'vaults.cash'],
   ]);
   expect(asked.find(({ verb }) => verb === 'channel')?.what).toBe(KEY);
   expect(asked.find(({ verb }) => verb === 'open')?.what).toEqual({ payee: PAYEE, deposit: '5' });
@@ -230,6 +250,15 @@ test('bodies are taken exactly or not at all', async () => {
     ['/v1/settlements', { voucherKeys: KEY }],
     ['/v1/settlements', { voucherKeys: ['x'] }],
     ['/v1/withdrawals', { to: 'x' }],
+    ['/v1/vaults', {}],
+    ['/v1/vaults', { vault: 'x' }],
+    ['/v1/vaults', { vault: KEY, limit: 1 }],
+    ['/v1/vaults/untrust', { vault: KEY, force: true }],
+    ['/v1/cheques', { cheque: {} }],
+    ['/v1/cheques', { cheque: '' }],
+    ['/v1/cheques', { cheque: 'x'.repeat(2_049) }],
+    ['/v1/cheques/issue', { vault: KEY, beneficiary: PAYEE, amount: 5 }],
+    ['/v1/cheques/cash', { dryRun: 'yes' }],
     ['/v1/seeds', {}],
     ['/v1/seeds', { paths: [], announce: [] }],
     ['/v1/seeds', { paths: [1], announce: [] }],
