@@ -54,7 +54,7 @@ interface Note {
   readonly row: string;
 }
 
-const CLAIM_SPACE = 2;
+const CLAIM_SPACE = 32;
 
 export class Claims {
   readonly #ledger: Ledger;

@@ -22,7 +22,7 @@ interface Note {
   readonly spent: string;
 }
 
-const GAS_SPACE = 3;
+const GAS_SPACE = 33;
 const DAY_SECONDS = 86_400n;
 
 export async function openGasBudget(ledger: Ledger, clock: Clock, perDay: bigint): Promise<GasBudget> {

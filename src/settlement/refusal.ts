@@ -23,7 +23,8 @@ type Refusal = Extract<Answer, { readonly ok: false }>;
 /** The contract's own words where they can be read, else the node's. */
 export function refusal(answer: Refusal, explain?: Explain): string {
   if (answer.data === undefined || dataLength(answer.data) < 4) return answer.message;
-  const own = explain?.(answer.data) ?? builtIn(answer.data);
+  // What the language says first: a contract's decoder knows Error and Panic by name alone, not by what they say.
+  const own = builtIn(answer.data) ?? explain?.(answer.data);
   return own === undefined ? `${answer.message} (${dataSlice(answer.data, 0, 4)})` : `reverted: ${own}`;
 }
 
