@@ -2,8 +2,9 @@
  * Vaults that mean ill: those that lie are refused before any credit, those that turn later cost at most the limit,
  * and what they still hold is fetched. About 20 s.
  */
+import { toQuantity } from 'ethers';
 import { expect, test } from 'vitest';
-import { BTT, code, issuer, LIMITS, name, party, stage } from './support.js';
+import { BTT, code, GAS_PRICE, issuer, LIMITS, name, party, stage } from './support.js';
 
 const on = stage();
 
@@ -58,7 +59,7 @@ test('a withdrawal under outstanding cheques freezes the issuer, and the best ru
   await payee.vaults.trust({ vault: name(its.vault) });
   let payout = 100n * BTT;
   const payouts: bigint[] = [];
-  for (; payout <= limit; payout += payout / 12n) {
+  for (; payout <= limit; payout += payout / 8n) {
     await payee.vaults.receive({ cheque: its.cheque(earning.address, payout) });
     payouts.push(payout);
   }
@@ -137,6 +138,50 @@ test('money taken that still leaves enough freezes too, and everything is fetche
     'VAULT_FROZEN',
   );
   await Promise.all([payee.close(), friend.close()]);
+});
+
+test('a withdrawal that overtakes a cash-out fails it: nothing counts as paid, and the next rung is fetched', async () => {
+  const { vaults, ground } = on;
+  const [issuing, earning] = [ground.accounts[1]!, ground.accounts[2]!];
+  const its = await issuer(on, issuing, 1_000n * BTT);
+  const payee = await party(on, earning);
+  await payee.vaults.trust({ vault: name(its.vault) });
+  for (const payout of [100n, 400n, 800n])
+    await payee.vaults.receive({ cheque: its.cheque(earning.address, payout * BTT) });
+  const waiting = async (): Promise<boolean> => {
+    const [mined, all] = await Promise.all(
+      ['latest', 'pending'].map((state) =>
+        ground.ask('eth_getTransactionCount', name(earning.address), state).then((count) => Number(count)),
+      ),
+    );
+    return all! > mined!;
+  };
+  await ground.ask('evm_setAutomine', false);
+  await ground.ask('evm_setIntervalMining', 0);
+  try {
+    const cashing = payee.vaults.cash({ force: true });
+    while (!(await waiting())) await new Promise((resolve) => setTimeout(resolve, 10));
+    await ground.ask('eth_sendTransaction', {
+      from: name(issuing.address),
+      to: name(its.vault),
+      data: vaults.abi.encodeFunctionData('withdraw', [700n * BTT]),
+      gasPrice: toQuantity(GAS_PRICE * 2n),
+    });
+    await ground.ask('anvil_mine', '0x1');
+    const { cashed, skipped } = await cashing;
+    expect(cashed).toEqual([]);
+    expect(skipped[0]!.reason).toContain('insufficient fund');
+  } finally {
+    await ground.ask('evm_setAutomine', true);
+  }
+  expect((await payee.vaults.list()).vaults[0]!.debts[0]!.outstanding).toBe(String(800n * BTT));
+  expect((await payee.vaults.cash({ force: true })).cashed[0]!.received).toBe(String(100n * BTT));
+  const view = (await payee.vaults.list()).vaults[0]!;
+  expect([view.debts[0]!.outstanding, view.frozen]).toEqual([
+    String(700n * BTT),
+    expect.stringContaining('short'),
+  ]);
+  await payee.close();
 });
 
 test('an upgrade to theft code is seen before credit is raised, and costs at most the limit', async () => {
