@@ -40,7 +40,7 @@ beforeAll(async () => {
   const made = await vaults.makeVault(payer.address);
   await vaults.mint(vaults.wbtt, made, 9_000n * BTT);
   vault = hexlify(made);
-});
+}, 180_000);
 afterAll(async () => {
   await ground?.stop();
   place.remove();

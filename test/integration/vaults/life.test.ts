@@ -199,3 +199,24 @@ test('an issuer never promises more than its vault holds, and goes on from what 
   expect((await give(other!.address, 1n)).cumulativePayout).toBe(String(400n * BTT + 1n));
   await Promise.all([payer.close(), payee.close()]);
 });
+
+test('a vault and its money count once they are confirmed, and no longer once they are gone', async () => {
+  const { vaults, ground } = on;
+  const [issuing, earning] = [ground.accounts[1]!, ground.accounts[2]!];
+  const confirm = () => ground.ask('anvil_mine', '0x28');
+  await confirm();
+  const payee = await party(on, earning, { ...LIMITS, confirmations: 40 });
+  const its = await issuer(on, issuing, 100n * BTT);
+  const take = (payout: bigint) =>
+    code(payee.vaults.receive({ cheque: its.cheque(earning.address, payout * BTT) }));
+  expect(await code(payee.vaults.trust({ vault: name(its.vault) }))).toBe('VAULT_MISMATCH');
+  await confirm();
+  await payee.vaults.trust({ vault: name(its.vault) });
+  await vaults.mint(vaults.wbtt, its.vault, 50n * BTT);
+  expect(await take(101n)).toBe('CHEQUE_REFUSED');
+  await confirm();
+  await its.withdraw(75n * BTT);
+  expect(await take(76n)).toBe('CHEQUE_REFUSED');
+  expect(await take(75n)).toBe('fine');
+  await payee.close();
+});

@@ -39,7 +39,7 @@ export function stage(): Stage {
   beforeAll(async () => {
     found.ground = await layGround();
     found.vaults = await layVaults(found.ground.rpcUrl, found.ground.accounts[0]!.address, GAS_PRICE);
-  });
+  }, 180_000);
   afterAll(() => found.ground?.stop());
   return {
     get ground() {
