@@ -32,12 +32,18 @@ export function createMetrics(operations: Operations): Metrics {
     'tower',
   ]);
   const channels = gauge('channels', 'Channels known', ['role', 'phase']);
+  const unsecured = gauge('vault_unsecured_btt', 'Owed by BTFS vaults in WBTT: unsecured credit');
+  const lost = gauge('vault_lost_btt', 'Owed by BTFS vaults in WBTT and written off');
+  const frozen = gauge('vaults_frozen', 'BTFS vaults whose issuer gets no more credit');
 
   return {
     contentType: registry.contentType,
     async render() {
-      const [status, statement] = await Promise.all([operations.status(), operations.statement()]);
-      const { channels: rows, totals } = statement;
+      const [status, { channels: rows, totals }, { totals: owed, vaults }] = await Promise.all([
+        operations.status(),
+        operations.statement(),
+        operations.vaults.list(),
+      ]);
       peers.set(status.peers);
       torrents.set(status.torrents.length);
       for (const torrent of status.torrents) served.set({ infohash: torrent.infohash }, torrent.bytesServed);
@@ -53,6 +59,10 @@ export function createMetrics(operations: Operations): Metrics {
       for (const [kind, count] of Object.entries(status.nodeAlarms)) alarms.set({ kind }, count);
       unheld.reset();
       for (const view of status.towers) unheld.set({ tower: view.tower }, view.unheld);
+      const wbtt = owed.find(({ isWbtt }) => isWbtt);
+      unsecured.set(inBtt(wbtt?.outstanding ?? '0'));
+      lost.set(inBtt(wbtt?.writtenOff ?? '0'));
+      frozen.set(vaults.filter((vault) => vault.frozen !== undefined).length);
       channels.reset();
       for (const row of rows) channels.inc({ role: row.role, phase: row.phase });
       return registry.metrics();

@@ -328,10 +328,16 @@ test('metrics are text that Prometheus reads, without anything a peer could have
       { role: 'payee', phase: 'open', skipped: 'waiting' },
       { role: 'payee', phase: 'open' },
     ],
-    totals: {
-      ...{ claimable: '250000000000000000', inFlight: '1', confirmed: '0', settled: '1250000000000000000' },
-      ...{ lost: '0', fees: '500000000000000000' },
-    },
+    // Of the statement, and of the vaults.
+    totals: Object.assign(
+      [
+        { isWbtt: false, outstanding: '9', writtenOff: '9' },
+        { isWbtt: true, outstanding: '750000000000000000', writtenOff: '125000000000000000' },
+      ],
+      { claimable: '250000000000000000', inFlight: '1', confirmed: '0', settled: '1250000000000000000' },
+      { lost: '0', fees: '500000000000000000' },
+    ),
+    vaults: [{ frozen: 'short: of something' }, {}],
   });
   const { status, type, text } = await http({ path: '/metrics', headers: bearer });
   expect([status, type]).toEqual([200, 'text/plain; version=0.0.4; charset=utf-8']);
@@ -348,6 +354,9 @@ test('metrics are text that Prometheus reads, without anything a peer could have
   expect(text).toContain('piecework_node_alarms{kind="silent"} 2');
   expect(text).toContain('piecework_channels{role="payee",phase="open"} 2');
   expect(text).toContain('piecework_tower_unheld_channels{tower="https://tower.example"} 2');
+  expect(text).toContain('\npiecework_vault_unsecured_btt 0.75\n');
+  expect(text).toContain('\npiecework_vault_lost_btt 0.125\n');
+  expect(text).toContain('\npiecework_vaults_frozen 1\n');
   expect(text).not.toContain('evil');
 });
 
