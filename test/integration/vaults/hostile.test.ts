@@ -59,7 +59,7 @@ test('a withdrawal under outstanding cheques freezes the issuer, and the best ru
   await payee.vaults.trust({ vault: name(its.vault) });
   let payout = 100n * BTT;
   const payouts: bigint[] = [];
-  for (; payout <= limit; payout += payout / 8n) {
+  for (; payout <= limit; payout += payout / 9n) {
     await payee.vaults.receive({ cheque: its.cheque(earning.address, payout) });
     payouts.push(payout);
   }
