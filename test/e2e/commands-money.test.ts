@@ -8,6 +8,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type {
   ChannelView,
   FetchEnd,
+  SettlementView,
   SettleReport,
   StatementView,
   WithdrawReport,
@@ -259,6 +260,8 @@ test('through the daemon: settling, closing, statements, more torrents and downl
   const done = await ask<SettleReport>([...flags, ...own, '--force']);
   expect(done).toMatchObject({ vouchers: 1, settled: String(BigInt(PIECES) * BTT), closed: 0 });
   expect((await ground.hub.credit(payee.address)) - held).toBe(BigInt(PIECES) * BTT);
+  const listed = await ask<SettlementView[]>([...flags, 'settle', '--list']);
+  expect(listed.at(-1)).toMatchObject({ state: 'final', settled: done.settled, vouchers: 1 });
   const again = await ask<SettleReport>([...flags, ...own, '--force']);
   expect(again).toMatchObject({ vouchers: 0, transactions: [], settled: '0' });
   const text = await run([...flags, ...own]);
