@@ -20,7 +20,6 @@ import {
 import { type Buying, settleLeftovers, startBuying } from './engine/buying.js';
 import { type ChainBook, createChainBook } from './engine/chain-book.js';
 import { type ChainSide, openChainSide, type ReadyChain, transactionView } from './engine/chain-side.js';
-import { type ClaimOutbox, startClaimOutbox } from './engine/claim-outbox.js';
 import { type CloseAnswers, createCloseAnswers } from './engine/close-answers.js';
 import { openDelegate } from './engine/delegating.js';
 import { runDownload } from './engine/downloading.js';
@@ -30,7 +29,8 @@ import { seedTorrent } from './engine/seeding.js';
 import { type Selling, startSelling } from './engine/selling.js';
 import { type SettlementService, startSettlementService } from './engine/settlement-service.js';
 import { createSettling, type Settling } from './engine/settling.js';
-import { createVaults, type Vaults } from './engine/vaults.js';
+import { type ClaimOutbox, startClaimOutbox } from './engine/towers/outbox.js';
+import { createVaults, type Vaults } from './engine/vaults/vaults.js';
 import * as Views from './engine/views.js';
 import { from, PieceworkError } from './errors.js';
 import { Ages } from './ledger/ages.js';

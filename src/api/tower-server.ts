@@ -4,7 +4,7 @@
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type Clock, systemClock } from '../clock.js';
-import type { PushRequest, TowerOperations } from '../engine/tower-protocol.js';
+import type { PushRequest, TowerOperations } from '../engine/towers/protocol.js';
 import { PieceworkError } from '../errors.js';
 import * as limits from '../limits.js';
 import { type Allowance, createAllowance } from './allowance.js';

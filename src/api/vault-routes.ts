@@ -2,7 +2,7 @@
  * The routes of vaults and cheques that take a body, as data: what each requires and who answers it. A cheque travels
  * as text, because its payout does not fit the numbers of JSON in most programs.
  */
-import type { VaultOperations } from '../engine/vault-operations.js';
+import type { VaultOperations } from '../engine/vaults/operations.js';
 import { vaultChequeBytesMax } from '../limits.js';
 
 export interface Route {

@@ -4,8 +4,8 @@
  */
 import { openSync, readSync } from 'node:fs';
 import type { Command } from 'commander';
-import type * as Ops from '../engine/vault-operations.js';
-import type { VaultOperations } from '../engine/vault-operations.js';
+import type * as Ops from '../engine/vaults/operations.js';
+import type { VaultOperations } from '../engine/vaults/operations.js';
 import { from, PieceworkError } from '../errors.js';
 import { vaultChequeBytesMax } from '../limits.js';
 import { parseAmount } from '../units.js';

@@ -3,7 +3,7 @@
  * a running daemon, with the same values either way. Amounts are decimal strings of base units, addresses
  * 0x-hex, times unix seconds.
  */
-import type { VaultOperations } from './vault-operations.js';
+import type { VaultOperations } from './vaults/operations.js';
 
 export interface ChannelView {
   readonly role: 'payer' | 'payee';

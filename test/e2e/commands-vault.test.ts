@@ -13,7 +13,7 @@ import type {
   VaultDetail,
   VaultListView,
   VaultView,
-} from '../../src/engine/vault-operations.js';
+} from '../../src/engine/vaults/operations.js';
 import type { ErrorCode } from '../../src/errors.js';
 import { ask, type Home, run, settle, start, wrongEnd } from '../support/cli.js';
 import { temporary } from '../support/engines.js';

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { formatAddress } from '../../src/channels/channel.js';
 import type { ChannelView, StatementView } from '../../src/engine/operations.js';
-import type { ClaimsPage, TowerStatus } from '../../src/engine/tower-protocol.js';
+import type { ClaimsPage, TowerStatus } from '../../src/engine/towers/protocol.js';
 import { until } from '../integration/settlement/support.js';
 import { ask, type Home, PASSWORD, type Running, run, settle, start } from '../support/cli.js';
 import { temporary } from '../support/engines.js';

@@ -5,7 +5,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { formatAddress } from '../../src/channels/channel.js';
-import { pushRows, readClaims } from '../../src/engine/tower-client.js';
+import { pushRows, readClaims } from '../../src/engine/towers/client.js';
 import { toHex } from '../../src/units.js';
 import { BTT, until } from '../integration/settlement/support.js';
 import { chance } from './chance.js';

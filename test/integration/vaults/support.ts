@@ -4,7 +4,7 @@ import { afterAll, beforeAll } from 'vitest';
 import { formatAddress } from '../../../src/channels/channel.js';
 import type { Settings } from '../../../src/config.js';
 import * as Tools from '../../../src/engine/tools.js';
-import type { Vaults } from '../../../src/engine/vaults.js';
+import type { Vaults } from '../../../src/engine/vaults/vaults.js';
 import { createEngine, type EngineEvent } from '../../../src/engine.js';
 import { PieceworkError } from '../../../src/errors.js';
 import * as Cheques from '../../../src/settlement/vaults/cheque.js';

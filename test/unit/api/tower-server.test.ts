@@ -9,7 +9,7 @@ import { createAllowance } from '../../../src/api/allowance.js';
 import { startTowerServer, type TowerServer } from '../../../src/api/tower-server.js';
 import type { Clock } from '../../../src/clock.js';
 import { systemClock } from '../../../src/clock.js';
-import type { PushRequest, TowerOperations } from '../../../src/engine/tower-protocol.js';
+import type { PushRequest, TowerOperations } from '../../../src/engine/towers/protocol.js';
 import * as limits from '../../../src/limits.js';
 
 const OPERATOR = 'aa'.repeat(32);

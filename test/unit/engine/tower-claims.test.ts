@@ -1,7 +1,7 @@
 /** Claims in a real ledger: the highest row stays, in memory and on the disk, whatever comes at the same time. */
 import { expect, test } from 'vitest';
 import { encode, NONE } from '../../../src/channels/voucher.js';
-import { Claims } from '../../../src/engine/tower-claims.js';
+import { Claims } from '../../../src/engine/towers/claims.js';
 import { Ledger } from '../../../src/ledger/ledger.js';
 import { inline } from '../../../src/native/executor.js';
 import { temporary } from '../../support/engines.js';

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { addClient, openClients, removeClient } from '../../../src/engine/tower-clients.js';
+import { addClient, openClients, removeClient } from '../../../src/engine/towers/clients.js';
 import { towerClientsMax } from '../../../src/limits.js';
 import { temporary } from '../../support/engines.js';
 

@@ -5,24 +5,24 @@
  */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { formatAddress, TOMBSTONE } from '../channels/channel.js';
-import { type Clock, systemClock } from '../clock.js';
-import type { Config } from '../config.js';
-import { from, PieceworkError } from '../errors.js';
-import { Ledger } from '../ledger/ledger.js';
-import { openSecret } from '../ledger/secrets.js';
-import { chainPollMs, towerClaimsPerPageMax, towerSkippedMs } from '../limits.js';
-import * as Executors from '../native/executor.js';
-import type { Account } from '../settlement/account.js';
-import type { Head } from '../settlement/answers.js';
-import { tiersOf } from '../settlement/tiers.js';
-import { type Change, Watcher } from '../settlement/watcher.js';
-import { type ChainSide, openChainSide, type ReadyChain } from './chain-side.js';
-import { type Claim, Claims, idOf, stateOf, worth } from './tower-claims.js';
-import { type Clients, openClients } from './tower-clients.js';
-import { createTowerFunds, type TowerFunds } from './tower-funds.js';
-import { type GasBudget, openGasBudget } from './tower-gas.js';
-import { takeRows } from './tower-intake.js';
+import { formatAddress, TOMBSTONE } from '../../channels/channel.js';
+import { type Clock, systemClock } from '../../clock.js';
+import type { Config } from '../../config.js';
+import { from, PieceworkError } from '../../errors.js';
+import { Ledger } from '../../ledger/ledger.js';
+import { openSecret } from '../../ledger/secrets.js';
+import { chainPollMs, towerClaimsPerPageMax, towerSkippedMs } from '../../limits.js';
+import * as Executors from '../../native/executor.js';
+import type { Account } from '../../settlement/account.js';
+import type { Head } from '../../settlement/answers.js';
+import { tiersOf } from '../../settlement/tiers.js';
+import { type Change, Watcher } from '../../settlement/watcher.js';
+import { type ChainSide, openChainSide, type ReadyChain } from '../chain-side.js';
+import { type Claim, Claims, idOf, stateOf, worth } from './claims.js';
+import { type Clients, openClients } from './clients.js';
+import { createTowerFunds, type TowerFunds } from './funds.js';
+import { type GasBudget, openGasBudget } from './gas.js';
+import { takeRows } from './intake.js';
 import type {
   ClaimsPage,
   ClaimView,
@@ -30,8 +30,8 @@ import type {
   PushRequest,
   TowerOperations,
   TowerStatus,
-} from './tower-protocol.js';
-import { createTowerSettling, type TowerSettling } from './tower-settling.js';
+} from './protocol.js';
+import { createTowerSettling, type TowerSettling } from './settling.js';
 
 export interface TowerOptions {
   readonly config: Config;

@@ -4,16 +4,16 @@
  * at once.
  */
 import { readFileSync } from 'node:fs';
-import type { TowerPlace } from '../config.js';
-import { ERRORS, type ErrorCode, fileErrorCode, PieceworkError } from '../errors.js';
-import * as limits from '../limits.js';
+import type { TowerPlace } from '../../config.js';
+import { ERRORS, type ErrorCode, fileErrorCode, PieceworkError } from '../../errors.js';
+import * as limits from '../../limits.js';
 import {
   type ClaimsPage,
   PUSH_STATUSES,
   type PushAnswer,
   type PushedClaim,
   type PushRequest,
-} from './tower-protocol.js';
+} from './protocol.js';
 
 /** A tower that answered with an error. */
 export class TowerRefusal extends PieceworkError {

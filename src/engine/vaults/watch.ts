@@ -2,16 +2,16 @@
  * Watches the vaults that owe us: looks at them at every new block, freezes whose money or code is not what it was,
  * and cashes what the plan says where the wallet is at hand. An outage is waited out and told once.
  */
-import { formatAddress, parseAddress } from '../channels/channel.js';
-import { type Clock, sleep } from '../clock.js';
-import { from } from '../errors.js';
-import { chainPollMs, vaultReadsMax, vaultRetryMs } from '../limits.js';
-import { planCash } from '../settlement/vaults/cash-plan.js';
-import { outstanding } from './vault-book.js';
-import { candidatesOf } from './vault-cash.js';
-import type { Desk } from './vault-desk.js';
-import type { CashReport } from './vault-operations.js';
-import { record, survey } from './vault-survey.js';
+import { formatAddress, parseAddress } from '../../channels/channel.js';
+import { type Clock, sleep } from '../../clock.js';
+import { from } from '../../errors.js';
+import { chainPollMs, vaultReadsMax, vaultRetryMs } from '../../limits.js';
+import { planCash } from '../../settlement/vaults/cash-plan.js';
+import { outstanding } from './book.js';
+import { candidatesOf } from './cash.js';
+import type { Desk } from './desk.js';
+import type { CashReport } from './operations.js';
+import { record, survey } from './survey.js';
 
 export interface WatchOptions {
   readonly desk: Desk;

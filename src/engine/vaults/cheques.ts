@@ -3,17 +3,17 @@
  * acknowledged, and one is given out, only once it is durable; an issuer never promises more than its vault holds,
  * as far as its own book knows.
  */
-import { type Address, formatAddress, parseAddress } from '../channels/channel.js';
-import { PieceworkError } from '../errors.js';
-import * as Cheques from '../settlement/vaults/cheque.js';
-import * as ChequeJson from '../settlement/vaults/cheque-json.js';
-import * as Credit from '../settlement/vaults/credit.js';
-import { sameBytes } from '../units.js';
-import type { VaultTrust } from './vault-book.js';
-import type { Desk, OpenDesk } from './vault-desk.js';
-import type { IssuedView, IssueRequest, ReceivedView, ReceiveRequest } from './vault-operations.js';
-import { record, type Survey, survey } from './vault-survey.js';
-import { issuedView, receivedView } from './vault-views.js';
+import { type Address, formatAddress, parseAddress } from '../../channels/channel.js';
+import { PieceworkError } from '../../errors.js';
+import * as Cheques from '../../settlement/vaults/cheque.js';
+import * as ChequeJson from '../../settlement/vaults/cheque-json.js';
+import * as Credit from '../../settlement/vaults/credit.js';
+import { sameBytes } from '../../units.js';
+import type { VaultTrust } from './book.js';
+import type { Desk, OpenDesk } from './desk.js';
+import type { IssuedView, IssueRequest, ReceivedView, ReceiveRequest } from './operations.js';
+import { record, type Survey, survey } from './survey.js';
+import { issuedView, receivedView } from './views.js';
 
 /** @throws PieceworkError CHEQUE_REFUSED, VAULT_UNTRUSTED, VAULT_FROZEN, CREDIT_LIMIT, CHAIN_*. */
 export async function receive(desk: Desk, request: ReceiveRequest): Promise<ReceivedView> {

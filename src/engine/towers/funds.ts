@@ -2,13 +2,13 @@
  * Whether a tower's wallet holds what settling all that it holds would cost now, and a warning when it does not.
  * Amounts in base units.
  */
-import { formatAddress } from '../channels/channel.js';
-import { from } from '../errors.js';
-import type { Account } from '../settlement/account.js';
-import type { Chain } from '../settlement/chain.js';
-import * as Planner from '../settlement/planner.js';
-import { formatAmount, toHex } from '../units.js';
-import { type Claims, worth } from './tower-claims.js';
+import { formatAddress } from '../../channels/channel.js';
+import { from } from '../../errors.js';
+import type { Account } from '../../settlement/account.js';
+import type { Chain } from '../../settlement/chain.js';
+import * as Planner from '../../settlement/planner.js';
+import { formatAmount, toHex } from '../../units.js';
+import { type Claims, worth } from './claims.js';
 
 export interface TowerFunds {
   /** As last checked; true before the first check. */

@@ -6,10 +6,10 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { PieceworkError } from '../errors.js';
-import { writeDurably } from '../ledger/secrets.js';
-import { towerClientsMax } from '../limits.js';
-import { fromHex, toHex } from '../units.js';
+import { PieceworkError } from '../../errors.js';
+import { writeDurably } from '../../ledger/secrets.js';
+import { towerClientsMax } from '../../limits.js';
+import { fromHex, toHex } from '../../units.js';
 
 export interface Clients {
   readonly names: readonly string[];

@@ -4,17 +4,17 @@
  * channels that no tower holds yet. Invariants: one request at a time for each tower; a tower that is down, slow or
  * lying costs a retry now and then and nothing more.
  */
-import { type Domain, formatAddress, TOMBSTONE } from '../channels/channel.js';
-import { type Clock, sleep } from '../clock.js';
-import type { TowerPlace } from '../config.js';
-import { from } from '../errors.js';
-import type { Ledger } from '../ledger/ledger.js';
-import * as limits from '../limits.js';
-import type { ChannelRecord } from '../native/records.js';
-import { toHex } from '../units.js';
-import type { TowerView } from './operations.js';
-import { pushRows, TowerRefusal } from './tower-client.js';
-import type { PushedClaim } from './tower-protocol.js';
+import { type Domain, formatAddress, TOMBSTONE } from '../../channels/channel.js';
+import { type Clock, sleep } from '../../clock.js';
+import type { TowerPlace } from '../../config.js';
+import { from } from '../../errors.js';
+import type { Ledger } from '../../ledger/ledger.js';
+import * as limits from '../../limits.js';
+import type { ChannelRecord } from '../../native/records.js';
+import { toHex } from '../../units.js';
+import type { TowerView } from '../operations.js';
+import { pushRows, TowerRefusal } from './client.js';
+import type { PushedClaim } from './protocol.js';
 
 export interface ClaimOutboxOptions {
   readonly towers: readonly TowerPlace[];

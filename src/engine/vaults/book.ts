@@ -4,15 +4,15 @@
  * follows the disk, never leads it; a cheque is on disk before a lower one that it replaces is erased.
  */
 import { concat, getBytes, keccak256, toBeHex } from 'ethers';
-import type { Address } from '../channels/channel.js';
-import { formatAddress } from '../channels/channel.js';
-import type { Ledger } from '../ledger/ledger.js';
-import { accountName, type SignedCheque } from '../settlement/vaults/cheque.js';
-import * as ChequeJson from '../settlement/vaults/cheque-json.js';
-import type { Debt, Limits } from '../settlement/vaults/credit.js';
-import { thin } from '../settlement/vaults/ladder.js';
-import type { VaultFunds, VaultPins } from '../settlement/vaults/vault.js';
-import { fromHex, sameBytes } from '../units.js';
+import type { Address } from '../../channels/channel.js';
+import { formatAddress } from '../../channels/channel.js';
+import type { Ledger } from '../../ledger/ledger.js';
+import { accountName, type SignedCheque } from '../../settlement/vaults/cheque.js';
+import * as ChequeJson from '../../settlement/vaults/cheque-json.js';
+import type { Debt, Limits } from '../../settlement/vaults/credit.js';
+import { thin } from '../../settlement/vaults/ladder.js';
+import type { VaultFunds, VaultPins } from '../../settlement/vaults/vault.js';
+import { fromHex, sameBytes } from '../../units.js';
 
 /** JSON values only. Addresses as 0x-prefixed lower-case hex. */
 export interface VaultTrust {

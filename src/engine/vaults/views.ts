@@ -1,10 +1,10 @@
 /** Vaults and cheques as the JSON of operations. Pure. */
-import { type Address, formatAddress, parseAddress } from '../channels/channel.js';
-import type { SignedCheque } from '../settlement/vaults/cheque.js';
-import * as ChequeJson from '../settlement/vaults/cheque-json.js';
-import * as Credit from '../settlement/vaults/credit.js';
-import { outstanding, type VaultAccount, type VaultBook, type VaultTrust } from './vault-book.js';
-import type * as Ops from './vault-operations.js';
+import { type Address, formatAddress, parseAddress } from '../../channels/channel.js';
+import type { SignedCheque } from '../../settlement/vaults/cheque.js';
+import * as ChequeJson from '../../settlement/vaults/cheque-json.js';
+import * as Credit from '../../settlement/vaults/credit.js';
+import { outstanding, type VaultAccount, type VaultBook, type VaultTrust } from './book.js';
+import type * as Ops from './operations.js';
 
 /** What views are made from. */
 export interface Frame {

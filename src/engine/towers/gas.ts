@@ -4,8 +4,8 @@
  * Amounts in base units.
  */
 import { createHash } from 'node:crypto';
-import type { Clock } from '../clock.js';
-import type { Ledger } from '../ledger/ledger.js';
+import type { Clock } from '../../clock.js';
+import type { Ledger } from '../../ledger/ledger.js';
 
 export interface GasBudget {
   /** Charges the most a transaction may cost; false where the day's budget does not hold that much. */

@@ -10,15 +10,15 @@ import {
   type ChannelKey,
   channelId,
   TOMBSTONE,
-} from '../channels/channel.js';
-import { amountOf } from '../channels/voucher.js';
-import { PieceworkError } from '../errors.js';
-import type { Ledger } from '../ledger/ledger.js';
-import { towerClaimsPerClientMax, towerPayeesPerClientMax } from '../limits.js';
-import type { Command } from '../native/records.js';
-import * as Planner from '../settlement/planner.js';
-import { fromHex, toHex } from '../units.js';
-import type { ClaimReason, ClaimState } from './tower-protocol.js';
+} from '../../channels/channel.js';
+import { amountOf } from '../../channels/voucher.js';
+import { PieceworkError } from '../../errors.js';
+import type { Ledger } from '../../ledger/ledger.js';
+import { towerClaimsPerClientMax, towerPayeesPerClientMax } from '../../limits.js';
+import type { Command } from '../../native/records.js';
+import * as Planner from '../../settlement/planner.js';
+import { fromHex, toHex } from '../../units.js';
+import type { ClaimReason, ClaimState } from './protocol.js';
 
 /** A channel that somebody holds a claim on. */
 export interface HeldChannel extends ChannelKey {

@@ -3,10 +3,10 @@
  * paid, and the issuer is frozen where the code, or money that our cheques count on, is not what it was
  * (vaults.md 7). Invariant: what a vault says of itself is believed only while its code is the pinned one.
  */
-import { formatAddress, parseAddress } from '../channels/channel.js';
-import type { Head } from '../settlement/answers.js';
-import { difference, type VaultFunds, type VaultReader } from '../settlement/vaults/vault.js';
-import { outstanding, type VaultAccount, type VaultBook, type VaultTrust } from './vault-book.js';
+import { formatAddress, parseAddress } from '../../channels/channel.js';
+import type { Head } from '../../settlement/answers.js';
+import { difference, type VaultFunds, type VaultReader } from '../../settlement/vaults/vault.js';
+import { outstanding, type VaultAccount, type VaultBook, type VaultTrust } from './book.js';
 
 export interface Survey {
   readonly at: Head;

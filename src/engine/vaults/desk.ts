@@ -2,19 +2,19 @@
  * What every operation on vaults stands on: the book, the way to the chain, the limits in force, and where alarms
  * go. Opened when first needed.
  */
-import { type Address, formatAddress } from '../channels/channel.js';
-import type { VaultsConfig } from '../config.js';
-import { PieceworkError } from '../errors.js';
-import type { Ledger } from '../ledger/ledger.js';
-import type { Head } from '../settlement/answers.js';
-import type { Chain } from '../settlement/chain.js';
-import type { ChequeDomain } from '../settlement/vaults/cheque.js';
-import * as Credit from '../settlement/vaults/credit.js';
-import { difference, type VaultPins, VaultReader } from '../settlement/vaults/vault.js';
-import type { ChainSide } from './chain-side.js';
-import { VaultBook } from './vault-book.js';
-import type { OnAlarm } from './vault-survey.js';
-import type { Frame } from './vault-views.js';
+import { type Address, formatAddress } from '../../channels/channel.js';
+import type { VaultsConfig } from '../../config.js';
+import { PieceworkError } from '../../errors.js';
+import type { Ledger } from '../../ledger/ledger.js';
+import type { Head } from '../../settlement/answers.js';
+import type { Chain } from '../../settlement/chain.js';
+import type { ChequeDomain } from '../../settlement/vaults/cheque.js';
+import * as Credit from '../../settlement/vaults/credit.js';
+import { difference, type VaultPins, VaultReader } from '../../settlement/vaults/vault.js';
+import type { ChainSide } from '../chain-side.js';
+import { VaultBook } from './book.js';
+import type { OnAlarm } from './survey.js';
+import type { Frame } from './views.js';
 
 export interface DeskOptions {
   readonly side: ChainSide;

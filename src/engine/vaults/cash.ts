@@ -3,19 +3,19 @@
  * what really came. Invariants: one cash-out at a time; a cheque is cashed by its beneficiary alone; what a
  * cash-out brought is what the token's log says.
  */
-import { type Address, formatAddress, parseAddress } from '../channels/channel.js';
-import { from, PieceworkError } from '../errors.js';
-import { vaultReadsMax } from '../limits.js';
-import * as CashPlan from '../settlement/vaults/cash-plan.js';
-import type { SignedCheque } from '../settlement/vaults/cheque.js';
-import * as Credit from '../settlement/vaults/credit.js';
-import { cashCall, moved } from '../settlement/vaults/vault-abi.js';
-import { sameBytes } from '../units.js';
-import { type ReadyChain, transactionView } from './chain-side.js';
-import type { VaultAccount, VaultBook, VaultTrust } from './vault-book.js';
-import type { Desk, OpenDesk } from './vault-desk.js';
-import type { CashedView, CashReport, CashRequest } from './vault-operations.js';
-import { freeze, record, survey } from './vault-survey.js';
+import { type Address, formatAddress, parseAddress } from '../../channels/channel.js';
+import { from, PieceworkError } from '../../errors.js';
+import { vaultReadsMax } from '../../limits.js';
+import * as CashPlan from '../../settlement/vaults/cash-plan.js';
+import type { SignedCheque } from '../../settlement/vaults/cheque.js';
+import * as Credit from '../../settlement/vaults/credit.js';
+import { cashCall, moved } from '../../settlement/vaults/vault-abi.js';
+import { sameBytes } from '../../units.js';
+import { type ReadyChain, transactionView } from '../chain-side.js';
+import type { VaultAccount, VaultBook, VaultTrust } from './book.js';
+import type { Desk, OpenDesk } from './desk.js';
+import type { CashedView, CashReport, CashRequest } from './operations.js';
+import { freeze, record, survey } from './survey.js';
 
 interface Candidate extends CashPlan.Candidate<SignedCheque> {
   readonly account: VaultAccount;

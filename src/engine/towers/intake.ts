@@ -9,19 +9,19 @@ import {
   formatAddress,
   parseAddress,
   TOMBSTONE,
-} from '../channels/channel.js';
-import { amountOf } from '../channels/voucher.js';
-import { type Clock, sleep } from '../clock.js';
-import { PieceworkError } from '../errors.js';
-import type { Ledger } from '../ledger/ledger.js';
-import { towerLookUpMs } from '../limits.js';
-import { call } from '../native/binding.js';
-import type { Executor } from '../native/executor.js';
-import { readRecovered, writeRecoveries, writeVouchers } from '../native/records.js';
-import { fromHex } from '../units.js';
-import type { ReadyChain } from './chain-side.js';
-import { type Checked, type Claims, idOf } from './tower-claims.js';
-import type { PushedClaim, PushRequest, PushStatus } from './tower-protocol.js';
+} from '../../channels/channel.js';
+import { amountOf } from '../../channels/voucher.js';
+import { type Clock, sleep } from '../../clock.js';
+import { PieceworkError } from '../../errors.js';
+import type { Ledger } from '../../ledger/ledger.js';
+import { towerLookUpMs } from '../../limits.js';
+import { call } from '../../native/binding.js';
+import type { Executor } from '../../native/executor.js';
+import { readRecovered, writeRecoveries, writeVouchers } from '../../native/records.js';
+import { fromHex } from '../../units.js';
+import type { ReadyChain } from '../chain-side.js';
+import { type Checked, type Claims, idOf } from './claims.js';
+import type { PushedClaim, PushRequest, PushStatus } from './protocol.js';
 
 export interface TowerIntakeOptions {
   readonly domain: Domain;

@@ -2,20 +2,20 @@
  * BTFS vaults as operations (vaults.md): trusting and showing vaults, and joining cheques, cashing and the watch.
  * Invariants: what changes credit happens one at a time, in order; so do cash-outs.
  */
-import { formatAddress, parseAddress } from '../channels/channel.js';
-import type { Clock } from '../clock.js';
-import { PieceworkError } from '../errors.js';
-import { vaultsMax } from '../limits.js';
-import * as Credit from '../settlement/vaults/credit.js';
-import { best } from '../settlement/vaults/ladder.js';
-import { outstanding, type VaultTrust } from './vault-book.js';
-import { cash } from './vault-cash.js';
-import { issue, receive } from './vault-cheques.js';
-import { createDesk, type Desk, type DeskOptions } from './vault-desk.js';
-import type * as Ops from './vault-operations.js';
-import { survey } from './vault-survey.js';
-import * as Views from './vault-views.js';
-import { look, watch } from './vault-watch.js';
+import { formatAddress, parseAddress } from '../../channels/channel.js';
+import type { Clock } from '../../clock.js';
+import { PieceworkError } from '../../errors.js';
+import { vaultsMax } from '../../limits.js';
+import * as Credit from '../../settlement/vaults/credit.js';
+import { best } from '../../settlement/vaults/ladder.js';
+import { outstanding, type VaultTrust } from './book.js';
+import { cash } from './cash.js';
+import { issue, receive } from './cheques.js';
+import { createDesk, type Desk, type DeskOptions } from './desk.js';
+import type * as Ops from './operations.js';
+import { survey } from './survey.js';
+import * as Views from './views.js';
+import { look, watch } from './watch.js';
 
 export interface VaultsOptions extends Omit<DeskOptions, 'onAlarm'> {
   readonly clock: Clock;

@@ -4,19 +4,19 @@
  * and none for a channel that another one is settling; nothing is signed that its client's budget was not charged
  * for; a claim stays due until the chain shows it settled or its channel closed.
  */
-import { formatAddress, TOMBSTONE } from '../channels/channel.js';
-import type { Clock } from '../clock.js';
-import { from, PieceworkError } from '../errors.js';
-import { closeAnswerRetryMs, towerSendsMax, towerSkippedMs } from '../limits.js';
-import type { Head } from '../settlement/answers.js';
-import type { Confirmed } from '../settlement/follow.js';
-import * as Planner from '../settlement/planner.js';
-import type { Call, Quote } from '../settlement/transaction.js';
-import { formatAmount, toHex } from '../units.js';
-import type { ReadyChain } from './chain-side.js';
-import { type Claim, type Claims, worth } from './tower-claims.js';
-import type { GasBudget } from './tower-gas.js';
-import type { ClaimReason } from './tower-protocol.js';
+import { formatAddress, TOMBSTONE } from '../../channels/channel.js';
+import type { Clock } from '../../clock.js';
+import { from, PieceworkError } from '../../errors.js';
+import { closeAnswerRetryMs, towerSendsMax, towerSkippedMs } from '../../limits.js';
+import type { Head } from '../../settlement/answers.js';
+import type { Confirmed } from '../../settlement/follow.js';
+import * as Planner from '../../settlement/planner.js';
+import type { Call, Quote } from '../../settlement/transaction.js';
+import { formatAmount, toHex } from '../../units.js';
+import type { ReadyChain } from '../chain-side.js';
+import { type Claim, type Claims, worth } from './claims.js';
+import type { GasBudget } from './gas.js';
+import type { ClaimReason } from './protocol.js';
 
 export interface TowerSettlingOptions {
   readonly chain: ReadyChain;
