@@ -192,7 +192,8 @@ export function createSettling(options: SettlingOptions): Settling {
             `only ${formatAddress(payee)} itself can close its channels`,
           );
         }
-        const rows = some.filter((one) => Planner.gain(one) > 0n);
+        // Also what is under way: should that come to nothing, the close must not end the channel without it.
+        const rows = some.filter((one) => Planner.gain({ ...one, inFlight: 0n }) > 0n);
         const closings = some.map((one) => ({
           voucherKey: one.voucherKey,
           row: rows.includes(one) ? one.row : undefined,
