@@ -168,6 +168,7 @@ export class Engine implements Ops.Operations {
       ...common,
       ...books,
       policy: settling.policy,
+      retire: async (voucherKeys) => (await this.#selling?.retire(voucherKeys)) ?? (() => {}),
       gasMax: settling.gasMax,
     });
     this.vaults = createVaults({

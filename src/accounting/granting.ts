@@ -56,7 +56,7 @@ export function createGranting(book: Book, clock: Clock, events: GrantingEvents)
     const { account } = session;
     const piecePrice = Tariff.price(session.offer.priceMiB, BigInt(bytes));
     const bad = Credit.isBad(account.credit, session.terms, piecePrice);
-    if (account.closing || session.ended || session.link.closed || bad) return 'refuse';
+    if (account.closing || account.retiring || session.ended || session.link.closed || bad) return 'refuse';
     const exposureLimit = Credit.unpaidMax(account.credit, session.terms, piecePrice);
     const [outcome] = await book.commit([{ kind: 'grant', session: session.index, bytes, exposureLimit }]);
     return settleGrant(session, piece, bytes, outcome!.status, () => adopt(account, outcome!));

@@ -16,17 +16,18 @@ import {
   sessionId,
 } from '../channels/terms.js';
 import { NONE } from '../channels/voucher.js';
-import type { Clock } from '../clock.js';
+import { type Clock, sleep } from '../clock.js';
 import {
   acceptRetriesMax,
   acceptRetryMs,
   offerLifetimeSeconds,
   voucherBurstMax,
+  voucherLateMs,
   vouchersPerSecondMax,
 } from '../limits.js';
 import type { Command, Status } from '../native/records.js';
 import { sameBytes } from '../units.js';
-import { adopt, adoptFacts, type ChannelAccount, keyOf, type PayeeSession } from './account.js';
+import { adopt, adoptFacts, type ChannelAccount, keyOf, type PayeeSession, unpaid } from './account.js';
 import type { Bans } from './bans.js';
 import { type Book, isLedgerFailure } from './book.js';
 import * as Credit from './credit.js';
@@ -35,6 +36,9 @@ import type { Intake, Verdict } from './intake.js';
 import * as Tariff from './tariff.js';
 
 /** What a payee sells and at what risk. Amounts in base units. */
+/** How often a channel that is retired is looked at. */
+const RETIRE_POLL_MS = 25;
+
 export interface PayeeTerms {
   readonly priceMiB: bigint;
   readonly windowBytes: bigint;
@@ -95,6 +99,11 @@ export interface Payee {
   admit(link: PayLink, piece: number, bytes: number): Promise<Admission>;
   sent(link: PayLink, piece: number): void;
   delivered(link: PayLink, bytes: number): void;
+  /**
+   * Grants nothing more on these channels, or on any, because they are about to be closed, and waits a short while
+   * for what is granted to be paid. The function it gives takes that back.
+   */
+  retire(voucherKeys: readonly Uint8Array[] | undefined): Promise<() => void>;
   /** The chain says something new about a channel. */
   onFacts(facts: ChannelFacts): Promise<void>;
   /** Voucher keys of the channels in use, for the watcher. */
@@ -118,6 +127,8 @@ interface Desk {
 export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeEvents): Payee {
   const desks = new Map<number, Desk>();
   const accounts = new Map<string, ChannelAccount>();
+  /** Channels of closes under way; undefined stands for all. */
+  const retired: (ReadonlySet<string> | undefined)[] = [];
   const creditTerms: Credit.CreditTerms = {
     exposureMax: terms.exposureMax,
     windowMax: Tariff.price(terms.priceMiB, terms.windowBytes),
@@ -212,9 +223,17 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
     return ports.bans.isBanned(keyOf(accept.voucherKey)) ? 'banned' : undefined;
   }
 
+  function isRetired(voucherKey: Uint8Array): boolean {
+    return retired.some((keys) => !keys || keys.has(keyOf(voucherKey)));
+  }
+
   /** The account of a confirmed, open channel; answers the peer and returns undefined for any other. */
   async function openAccount(desk: Desk, voucherKey: Uint8Array): Promise<ChannelAccount | undefined> {
     const active = accounts.get(keyOf(voucherKey));
+    if (isRetired(voucherKey)) {
+      refuse(desk.link, 'accept', 'channel_closing');
+      return undefined;
+    }
     if (active && active.sessions.size > 0 && !active.closing) return checkCredit(desk, active);
     let facts: ChannelFacts | undefined;
     try {
@@ -270,6 +289,7 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
       granted: known?.granted ?? 0n,
       writtenOff: known?.writtenOff ?? 0n,
       closing: false,
+      retiring: isRetired(voucherKey),
       changes: 0,
       row: known?.row ?? NONE,
       sessions: new Set(),
@@ -484,6 +504,24 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
     delivered(link, bytes) {
       const session = desks.get(link.id)?.session;
       if (session) session.deliveredBytes += bytes;
+    },
+    async retire(voucherKeys) {
+      const own = voucherKeys && new Set(voucherKeys.map(keyOf));
+      retired.push(own);
+      const chosen = [...accounts.values()].filter(({ voucherKey }) => !own || own.has(keyOf(voucherKey)));
+      for (const account of chosen) account.retiring = true;
+      const endMs = ports.clock.monotonicMs() + voucherLateMs;
+      while (chosen.some((account) => account.sessions.size > 0 && unpaid(account) > 0n)) {
+        if (ports.clock.monotonicMs() >= endMs) break;
+        await sleep(ports.clock, RETIRE_POLL_MS);
+      }
+      return () => {
+        retired.splice(retired.indexOf(own), 1);
+        for (const account of chosen) {
+          account.retiring = isRetired(account.voucherKey);
+          granting.wake(account);
+        }
+      };
     },
     async onFacts(facts) {
       const account = accounts.get(keyOf(facts.voucherKey));

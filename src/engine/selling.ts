@@ -55,6 +55,8 @@ export interface Selling {
   serve(metainfo: Metainfo, storage: Storage, port: number): Promise<void>;
   readonly torrents: readonly ServedTorrent[];
   onFacts(facts: ChannelFacts): Promise<void>;
+  /** See `Payee.retire`. */
+  retire: Payee['retire'];
   /** Sends what is decided about a link that is no peer of ours to `events`. */
   adopt(link: PayLink, events: ForeignEvents): void;
   release(link: PayLink): Promise<void>;
@@ -249,6 +251,7 @@ export async function startSelling(options: SellingOptions): Promise<Selling> {
       return [...served.values()];
     },
     onFacts: payee.onFacts,
+    retire: payee.retire,
     adopt: (link, events) => void foreign.set(link.id, events),
     async release(link) {
       foreign.delete(link.id);

@@ -39,6 +39,8 @@ export interface SettlingOptions {
   readonly policy: Omit<Planner.Policy, 'force'>;
   /** The gas ceiling where a request names none, in base units. */
   readonly gasMax: bigint;
+  /** Before channels are closed: stops what would still earn on them. The function it gives takes that back. */
+  readonly retire: (voucherKeys: readonly Uint8Array[] | undefined) => Promise<() => void>;
 }
 
 export interface Settling {
@@ -52,10 +54,11 @@ export interface Settling {
 
 type Candidate = KnownChannel & Planner.Candidate;
 
-/** One transaction of a plan: its call, the channels whose rows it holds, and those it closes. */
+/** One transaction of a plan: its call, the channels it changes, those whose rows it holds, and how many it closes. */
 interface Batch {
   readonly payee: Uint8Array;
   readonly call: Call;
+  readonly channels: readonly Candidate[];
   readonly rows: readonly Candidate[];
   readonly closes: number;
 }
@@ -176,7 +179,7 @@ export function createSettling(options: SettlingOptions): Settling {
           payee,
           some.map(({ row }) => row),
         );
-        return { payee, call: call!, rows: some, closes: 0 };
+        return { payee, call: call!, channels: some, rows: some, closes: 0 };
       }),
     );
   }
@@ -199,7 +202,7 @@ export function createSettling(options: SettlingOptions): Settling {
           row: rows.includes(one) ? one.row : undefined,
         }));
         const [call] = escrow.cooperativeClose(payee, closings);
-        return { payee, call: call!, rows, closes: some.length };
+        return { payee, call: call!, channels: some, rows, closes: some.length };
       }),
     );
   }
@@ -231,7 +234,7 @@ export function createSettling(options: SettlingOptions): Settling {
       return { ...report, transactions: [], settled: expected, returned: '0' };
     }
     const ends = await Promise.allSettled(begun.map(({ confirmed }) => confirmed));
-    await book.refresh(begun.flatMap(({ batch }) => batch.rows));
+    await book.refresh(begun.flatMap(({ batch }) => batch.channels));
     const failed = ends.find((end) => end.status === 'rejected');
     if (failed) throw failed.reason;
     const { escrow } = await side.ready();
@@ -245,13 +248,20 @@ export function createSettling(options: SettlingOptions): Settling {
     };
   }
 
+  /** What is granted while a close is sent would be lost with it. */
+  async function settleOrClose(request: SettleRequest): Promise<SettleReport> {
+    if (!request.close || request.dryRun) return settle(request);
+    const goOn = await options.retire(request.voucherKeys?.map(parseAddress));
+    return settle(request).finally(goOn);
+  }
+
   return {
-    settle: (request) => settle(request),
+    settle: settleOrClose,
     async close(channel, gasMax) {
       if (Lifecycle.phase(channel, 0n) === 'closed')
         throw new PieceworkError('CHANNEL_CLOSED', 'the channel is closed');
       const voucherKeys = [formatAddress(channel.voucherKey)];
-      const report = await settle({ close: true, voucherKeys, gasMax: String(gasMax) });
+      const report = await settleOrClose({ close: true, voucherKeys, gasMax: String(gasMax) });
       const [transaction] = report.transactions;
       if (!transaction) throw new PieceworkError('CHANNEL_CLOSED', 'the channel is not open');
       await book.refresh([channel]);

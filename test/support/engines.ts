@@ -36,7 +36,8 @@ export function temporary(): { readonly path: string; remove(): void } {
 
 export function configOn(ground: Ground, dataDir: string, settings: Settings = {}): Config {
   const chain = { chain: 'local', rpc: ground.rpcUrl, hub: formatAddress(ground.domain.hub) };
-  return load({ dataDir, ...chain, host: '127.0.0.1', port: 0, threads: 1, ...settings }, {});
+  const quiet = { settle: 'manual', host: '127.0.0.1', port: 0, threads: 1 };
+  return load({ dataDir, ...chain, ...quiet, ...settings }, {});
 }
 
 export interface PayeeOptions {

@@ -3,6 +3,7 @@
  * over, also when it was not running at the time of the request.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parseAddress } from '../../../src/channels/channel.js';
 import { type PayerParty, PIECE_BYTES, startPayee, startPayer } from '../../support/engines.js';
 import { type Ground, layGround } from '../../support/ground.js';
 import { startRelay } from '../settlement/support.js';
@@ -102,6 +103,47 @@ describe('a close request', () => {
     } finally {
       await Promise.all([payer.close(), payee.close()]);
       await relay.stop();
+    }
+  });
+});
+
+describe('a close by the payee itself, in the middle of a download', () => {
+  it('loses nothing that was accepted: what is granted is paid before, and nothing more is granted', async () => {
+    const settings = { price: PRICE, exposure: '1000BTT' };
+    const payee = await startPayee(ground, {
+      account: ground.accounts[5]!,
+      settings,
+      bytes: 512 * PIECE_BYTES,
+    });
+    const payer = await startPayer(ground, { account: ground.accounts[6]!, settings: { maxPrice: PRICE } });
+    const stop = new AbortController();
+    try {
+      const money = {
+        budget: String(10n ** 21n * 4n),
+        priceMiBMax: String(10n ** 21n),
+        gasMax: String(10n ** 21n),
+      };
+      const fetching = payer
+        .fetch({ torrent: payee.torrent, peers: [`127.0.0.1:${payee.port}`], ...money }, stop.signal)
+        .catch((thrown: unknown) => thrown);
+      await until(async () => {
+        const [channel] = await payee.engine.channels();
+        return channel !== undefined && channel.pieces > 20;
+      });
+      const report = await payee.engine.settle({ close: true });
+      const [closed] = await payee.engine.channels();
+      stop.abort();
+      await fetching;
+      expect(closed!.phase).toBe('closed');
+      expect(closed!.pieces).toBeLessThan(512);
+      expect([closed!.lost, closed!.settled]).toEqual(['0', closed!.authorized]);
+      expect(report.settled).toBe(closed!.authorized);
+      // Also later: nothing is accepted on a channel that is closed.
+      const { lost, authorized } = await payee.channel(parseAddress(closed!.voucherKey));
+      expect([lost, authorized]).toEqual(['0', closed!.authorized]);
+    } finally {
+      stop.abort();
+      await Promise.all([payer.close(), payee.close()]);
     }
   });
 });

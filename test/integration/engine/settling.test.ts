@@ -250,7 +250,7 @@ describe('a payee with a wallet', () => {
     const more = { sell: true, clock: fastClock(20) };
     const books = [await bookOf(busy, [rich, small]), await bookOf(manual, [rich])] as const;
     const engines = [
-      await books[0].open({ settleEvery: '10s' }, more),
+      await books[0].open({ settleEvery: '10s', settle: 'auto' }, more),
       await books[1].open({ settleEvery: '10s', settle: 'manual' }, more),
     ] as const;
     try {
