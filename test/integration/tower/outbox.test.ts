@@ -147,11 +147,13 @@ test('a tower that lies, refuses or breaks off is not believed, and is told of o
   let at = 0;
   answer = () => bad[at++] ?? 'drop';
   start();
-  await until(() => at > bad.length);
+  await until(() => warnings.some((text) => text.includes('does not hold channel')));
+  expect(at).toBe(bad.length);
   expect(unheld()).toBe(1);
-  expect(outbox!.views(channels)[0]!.error).toContain('does not answer');
-  expect(warnings.filter((text) => text.includes('trying again')).length).toBeLessThanOrEqual(2);
+  expect(warnings.filter((text) => text.includes('trying again')).length).toBe(1);
   answer = holdAll;
+  channels = [channel(0, 51n)];
+  sequence++;
   await until(() => unheld() === 0);
   expect(outbox!.views(channels)[0]!.error).toBeUndefined();
 }, 120_000);
