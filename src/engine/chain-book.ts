@@ -2,13 +2,7 @@
  * Channels of the book as the chain sees them: reads facts and puts them into the book. Invariant: nothing about a
  * channel's chain state enters the book but what the contract's own views said.
  */
-import {
-  type ChannelFacts,
-  type ChannelKey,
-  formatAddress,
-  parseAddress,
-  TOMBSTONE,
-} from '../channels/channel.js';
+import { type ChannelFacts, formatAddress, parseAddress, TOMBSTONE } from '../channels/channel.js';
 import { PieceworkError } from '../errors.js';
 import type { Ledger } from '../ledger/ledger.js';
 import type { ChannelRecord, Command } from '../native/records.js';
@@ -57,11 +51,12 @@ export function createChainBook({ side, ledger, onFacts }: ChainBookOptions): Ch
       if (channels.length === 0) return [];
       const { readFacts } = await side.ready();
       const facts = await readFacts(channels);
-      // Together, so that they share a sync.
+      // Together, so that they share a sync; what is as it was is no news to anyone.
       await Promise.all(
-        channels.map((channel, at) =>
-          put(withoutForeign(facts[at]!, channel), channel.role, channel.keyIndex),
-        ),
+        channels.map(async (channel, at) => {
+          const now = withoutForeign(facts[at]!, channel);
+          if (!isSame(channel, now)) await put(now, channel.role, channel.keyIndex);
+        }),
       );
       return Promise.all(
         channels.map(async ({ voucherKey, payee }, at) => {
@@ -79,7 +74,6 @@ export function createChainBook({ side, ledger, onFacts }: ChainBookOptions): Ch
   };
 }
 
-/** What a channel is called in lists and maps. */
-export function keyName(key: ChannelKey): string {
-  return `${toHex(key.voucherKey)}:${toHex(key.payee)}`;
+function isSame(known: ChannelRecord, { deposit, settled, closeAt }: ChannelFacts): boolean {
+  return known.deposit === deposit && known.settled === settled && known.closeAt === closeAt;
 }
