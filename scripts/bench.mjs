@@ -7,9 +7,10 @@ import { parseArgs } from 'node:util';
 import { fingerprint, root, setUp } from './setup.mjs';
 
 const NAMES = ['verify', 'hash', 'codec', 'journal', 'gas', 'seeding', 'flood'];
-const USAGE = `npm run bench -- [options]
+const USAGE = `npm run bench -- [NAMES] [options]
 
-  --only NAMES   only these, separated by commas: ${NAMES.join(', ')}
+  NAMES          only these: ${NAMES.join(', ')}
+  --only NAMES   the same, separated by commas
   --json FILE    also write the rows as [{id, ours, peer, ratio, unit}]
   --save         also keep the run with commit and machine in bench/results/
   --smoke        tiny sizes: shows that the benches work, not how fast they are; installs no peers
@@ -40,8 +41,10 @@ function run() {
 
 function readOptions() {
   let values;
+  let positionals;
   try {
-    ({ values } = parseArgs({
+    ({ values, positionals } = parseArgs({
+      allowPositionals: true,
       options: {
         only: { type: 'string' },
         json: { type: 'string' },
@@ -60,7 +63,7 @@ function readOptions() {
     process.exit(0);
   }
   if (values.peers && values['no-peers']) refuse('--peers and --no-peers exclude each other');
-  const only = values.only === undefined ? [] : values.only.split(',');
+  const only = [...positionals, ...(values.only === undefined ? [] : values.only.split(','))];
   const unknown = only.find((name) => !NAMES.includes(name));
   if (unknown !== undefined) refuse(`there is no bench "${unknown}"`);
   const { json, save, smoke } = values;

@@ -2,6 +2,7 @@
  * The engine's way to the chain: one connection, one verified hub, one sender per account, opened when first
  * needed. Signed transactions rest in the ledger until their end is known.
  */
+
 import {
   type Address,
   type ChannelFacts,
@@ -12,6 +13,7 @@ import {
 import type { ChainConfig } from '../config.js';
 import { PieceworkError } from '../errors.js';
 import type { Ledger } from '../ledger/ledger.js';
+import { noteSpaces } from '../ledger/spaces.js';
 import type { Account } from '../settlement/account.js';
 import * as Chains from '../settlement/chain.js';
 import type { EscrowBackend, EscrowEvent, EscrowTerms } from '../settlement/escrow.js';
@@ -77,8 +79,6 @@ export interface ReadyChain {
   /** Sends and waits; `gasMax` is the most the gas may cost. */
   send(call: Call, gasMax: bigint | undefined, onSigned?: (quote: Quote) => void): Promise<Confirmed>;
 }
-
-const TRANSACTION_SPACE = 1;
 
 export function openChainSide(
   config: ChainConfig,
@@ -234,9 +234,9 @@ function senderListener(escrow: EscrowBackend, listener: TransactionListener): S
 /** Signed transactions as notes of the ledger, keyed by the hash of their first variant. */
 function transactionStore(ledger: Ledger): TransactionStore {
   return {
-    put: (record) => ledger.putNote(TRANSACTION_SPACE, fromHex(record.id), record),
-    remove: (id) => ledger.removeNote(TRANSACTION_SPACE, fromHex(id)),
-    list: () => ledger.notes<StoredTransaction>(TRANSACTION_SPACE),
+    put: (record) => ledger.putNote(noteSpaces.transactions, fromHex(record.id), record),
+    remove: (id) => ledger.removeNote(noteSpaces.transactions, fromHex(id)),
+    list: () => ledger.notes<StoredTransaction>(noteSpaces.transactions),
   };
 }
 

@@ -2,8 +2,10 @@
  * Since when each channel has had something unsettled: durable, so that a restart makes nothing young again. Kept
  * only for channels that have something unsettled.
  */
+
 import { fromHex } from '../units.js';
 import type { Ledger } from './ledger.js';
+import { noteSpaces } from './spaces.js';
 
 interface Age {
   /** Hex of the channel's id. */
@@ -11,8 +13,6 @@ interface Age {
   /** Unix seconds. */
   readonly since: number;
 }
-
-const SPACE = 3;
 
 export class Ages {
   readonly #ledger: Ledger;
@@ -24,7 +24,7 @@ export class Ages {
   }
 
   static async open(ledger: Ledger): Promise<Ages> {
-    return new Ages(ledger, await ledger.notes<Age>(SPACE));
+    return new Ages(ledger, await ledger.notes<Age>(noteSpaces.ages));
   }
 
   /**
@@ -37,9 +37,9 @@ export class Ages {
     const come = [...named].filter((name) => !this.#since.has(name));
     // Together, so that they share a sync.
     await Promise.all([
-      ...gone.map((name) => this.#ledger.removeNote(SPACE, fromHex(name))),
+      ...gone.map((name) => this.#ledger.removeNote(noteSpaces.ages, fromHex(name))),
       ...come.map((name) =>
-        this.#ledger.putNote(SPACE, fromHex(name), { channel: name, since: now } satisfies Age),
+        this.#ledger.putNote(noteSpaces.ages, fromHex(name), { channel: name, since: now } satisfies Age),
       ),
     ]);
     for (const name of gone) this.#since.delete(name);

@@ -4,9 +4,11 @@
  * claimed nor settled yet. Invariant: a row counts as under way from before its transaction exists until the end of
  * that transaction is durable here. Amounts in base units.
  */
+
 import { createHash } from 'node:crypto';
 import { settlementsKeptMax } from '../limits.js';
 import type { Ledger } from './ledger.js';
+import { noteSpaces } from './spaces.js';
 
 export interface SettlementRow {
   /** 0x-prefixed lower-case hex. */
@@ -46,7 +48,6 @@ export interface UnderWay {
   readonly mined: bigint;
 }
 
-const SPACE = 2;
 const NOTHING: UnderWay = { sent: 0n, mined: 0n };
 
 export class Settlements {
@@ -60,7 +61,7 @@ export class Settlements {
   }
 
   static async open(ledger: Ledger): Promise<Settlements> {
-    const records = await ledger.notes<SettlementRecord>(SPACE);
+    const records = await ledger.notes<SettlementRecord>(noteSpaces.settlements);
     return new Settlements(
       ledger,
       records.sort((a, b) => a.since - b.since),
@@ -100,7 +101,7 @@ export class Settlements {
   async drop(intent: string): Promise<void> {
     this.#mined.delete(intent);
     if (!this.#records.delete(intent)) return;
-    await this.#ledger.removeNote(SPACE, keyOf(intent));
+    await this.#ledger.removeNote(noteSpaces.settlements, keyOf(intent));
   }
 
   /** Drops what was begun and has no transaction: the process ended between the two. */
@@ -126,7 +127,7 @@ export class Settlements {
   }
 
   async #put(record: SettlementRecord): Promise<void> {
-    await this.#ledger.putNote(SPACE, keyOf(record.intent), record);
+    await this.#ledger.putNote(noteSpaces.settlements, keyOf(record.intent), record);
     this.#records.set(record.intent, record);
   }
 

@@ -3,6 +3,7 @@
  * seen here. Invariants: a row is never replaced by a lower one; what a client holds touches no other client's;
  * nobody holds more than its share.
  */
+
 import { createHash } from 'node:crypto';
 import {
   type Address,
@@ -14,6 +15,7 @@ import {
 import { amountOf } from '../../channels/voucher.js';
 import { PieceworkError } from '../../errors.js';
 import type { Ledger } from '../../ledger/ledger.js';
+import { noteSpaces } from '../../ledger/spaces.js';
 import { towerClaimsPerClientMax, towerPayeesPerClientMax } from '../../limits.js';
 import type { Command } from '../../native/records.js';
 import * as Planner from '../../settlement/planner.js';
@@ -54,8 +56,6 @@ interface Note {
   readonly row: string;
 }
 
-const CLAIM_SPACE = 32;
-
 export class Claims {
   readonly #ledger: Ledger;
   readonly #channels = new Map<string, HeldChannel>();
@@ -68,7 +68,7 @@ export class Claims {
 
   static async open(ledger: Ledger): Promise<Claims> {
     const claims = new Claims(ledger);
-    for (const { client, payee, key, row } of await ledger.notes<Note>(CLAIM_SPACE)) {
+    for (const { client, payee, key, row } of await ledger.notes<Note>(noteSpaces.towerClaims)) {
       claims.#enter(client, { voucherKey: fromHex(key), payee: fromHex(payee) }, fromHex(row));
     }
     return claims;
@@ -229,9 +229,9 @@ function noteKey(client: string, key: { voucherKey: Address; payee: Address }): 
 function keeping(client: string, key: ChannelKey, row: Uint8Array): Command {
   const note: Note = { client, payee: toHex(key.payee), key: toHex(key.voucherKey), row: toHex(row) };
   const value = new Uint8Array(Buffer.from(JSON.stringify(note), 'utf8'));
-  return { kind: 'note', space: CLAIM_SPACE, key: noteKey(client, key), value };
+  return { kind: 'note', space: noteSpaces.towerClaims, key: noteKey(client, key), value };
 }
 
 function erasing({ client, channel }: Claim): Command {
-  return { kind: 'note', space: CLAIM_SPACE, key: noteKey(client, channel) };
+  return { kind: 'note', space: noteSpaces.towerClaims, key: noteKey(client, channel) };
 }

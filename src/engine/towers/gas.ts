@@ -3,9 +3,11 @@
  * signed and given back where less was spent, so a crash can only leave too much charged, never too little.
  * Amounts in base units.
  */
+
 import { createHash } from 'node:crypto';
 import type { Clock } from '../../clock.js';
 import type { Ledger } from '../../ledger/ledger.js';
+import { noteSpaces } from '../../ledger/spaces.js';
 
 export interface GasBudget {
   /** Charges the most a transaction may cost; false where the day's budget does not hold that much. */
@@ -22,11 +24,10 @@ interface Note {
   readonly spent: string;
 }
 
-const GAS_SPACE = 33;
 const DAY_SECONDS = 86_400n;
 
 export async function openGasBudget(ledger: Ledger, clock: Clock, perDay: bigint): Promise<GasBudget> {
-  const notes = await ledger.notes<Note>(GAS_SPACE);
+  const notes = await ledger.notes<Note>(noteSpaces.towerGas);
   const days = new Map(notes.map(({ client, day, spent }) => [client, { day, spent: BigInt(spent) }]));
   const today = (): number => Number(clock.unixSeconds() / DAY_SECONDS);
 
@@ -39,7 +40,7 @@ export async function openGasBudget(ledger: Ledger, clock: Clock, perDay: bigint
     const day = today();
     days.set(client, { day, spent: amount });
     const key = new Uint8Array(createHash('sha256').update(client).digest());
-    await ledger.putNote(GAS_SPACE, key, { client, day, spent: String(amount) } satisfies Note);
+    await ledger.putNote(noteSpaces.towerGas, key, { client, day, spent: String(amount) } satisfies Note);
   }
 
   return {

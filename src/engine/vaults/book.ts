@@ -3,10 +3,12 @@
  * what was last read of their funds, the cheques we issued. Rests in the notes of the ledger. Invariants: memory
  * follows the disk, never leads it; a cheque is on disk before a lower one that it replaces is erased.
  */
+
 import { concat, getBytes, keccak256, toBeHex } from 'ethers';
 import type { Address } from '../../channels/channel.js';
 import { formatAddress } from '../../channels/channel.js';
 import type { Ledger } from '../../ledger/ledger.js';
+import { noteSpaces } from '../../ledger/spaces.js';
 import { accountName, type SignedCheque } from '../../settlement/vaults/cheque.js';
 import * as ChequeJson from '../../settlement/vaults/cheque-json.js';
 import type { Debt, Limits } from '../../settlement/vaults/credit.js';
@@ -46,11 +48,6 @@ interface FundsNote {
   readonly totalPaidOut: string;
 }
 
-const TRUST_SPACE = 16;
-const CHEQUE_SPACE = 17;
-const FUNDS_SPACE = 18;
-const ISSUED_SPACE = 19;
-
 export class VaultBook {
   readonly #ledger: Ledger;
   readonly #trusts = new Map<string, VaultTrust>();
@@ -63,8 +60,9 @@ export class VaultBook {
 
   static async open(ledger: Ledger): Promise<VaultBook> {
     const book = new VaultBook(ledger);
-    for (const trust of await ledger.notes<VaultTrust>(TRUST_SPACE)) book.#trusts.set(trust.vault, trust);
-    for (const note of await ledger.notes<FundsNote>(FUNDS_SPACE)) {
+    for (const trust of await ledger.notes<VaultTrust>(noteSpaces.vaultTrust))
+      book.#trusts.set(trust.vault, trust);
+    for (const note of await ledger.notes<FundsNote>(noteSpaces.vaultFunds)) {
       const [vault, token] = [fromHex(note.vault), fromHex(note.token)];
       const [block, balance] = [BigInt(note.block), BigInt(note.balance)];
       const funds = {
@@ -75,9 +73,9 @@ export class VaultBook {
       };
       book.#accounts.set(accountName(vault, token), { vault, token, rungs: [], funds });
     }
-    const cheques = (await ledger.notes<string>(CHEQUE_SPACE)).map(ChequeJson.read);
+    const cheques = (await ledger.notes<string>(noteSpaces.vaultCheques)).map(ChequeJson.read);
     for (const cheque of cheques.sort(byPayout)) book.#append(cheque);
-    for (const text of await ledger.notes<string>(ISSUED_SPACE)) {
+    for (const text of await ledger.notes<string>(noteSpaces.vaultIssued)) {
       const cheque = ChequeJson.read(text);
       book.#issued.set(issuedName(cheque), cheque);
     }
@@ -130,18 +128,18 @@ export class VaultBook {
   }
 
   async putTrust(trust: VaultTrust): Promise<void> {
-    await this.#ledger.putNote(TRUST_SPACE, getBytes(keccak256(trust.vault)), trust);
+    await this.#ledger.putNote(noteSpaces.vaultTrust, getBytes(keccak256(trust.vault)), trust);
     this.#trusts.set(trust.vault, trust);
   }
 
   async removeTrust(vault: Address): Promise<void> {
-    await this.#ledger.removeNote(TRUST_SPACE, getBytes(keccak256(vault)));
+    await this.#ledger.removeNote(noteSpaces.vaultTrust, getBytes(keccak256(vault)));
     this.#trusts.delete(formatAddress(vault));
   }
 
   /** Keeps a cheque that is higher than all before it. Durable when it resolves. */
   async accept(cheque: SignedCheque, funds: VaultFunds): Promise<VaultAccount> {
-    await this.#ledger.putNote(CHEQUE_SPACE, chequeKey(cheque), ChequeJson.write(cheque));
+    await this.#ledger.putNote(noteSpaces.vaultCheques, chequeKey(cheque), ChequeJson.write(cheque));
     const account = this.#append(cheque);
     await this.#writeFunds(account, funds);
     return this.#update(account, funds);
@@ -165,7 +163,7 @@ export class VaultBook {
       paidOut: String(funds.paidOut),
       totalPaidOut: String(funds.totalPaidOut),
     };
-    await this.#ledger.putNote(FUNDS_SPACE, getBytes(keccak256(concat([vault, token]))), note);
+    await this.#ledger.putNote(noteSpaces.vaultFunds, getBytes(keccak256(concat([vault, token]))), note);
   }
 
   async #update({ vault, token }: VaultAccount, funds: VaultFunds): Promise<VaultAccount> {
@@ -177,14 +175,14 @@ export class VaultBook {
     const account = { vault, token, rungs: left, funds };
     this.#accounts.set(accountName(vault, token), account);
     for (const rung of rungs) {
-      if (!left.includes(rung)) await this.#ledger.removeNote(CHEQUE_SPACE, chequeKey(rung));
+      if (!left.includes(rung)) await this.#ledger.removeNote(noteSpaces.vaultCheques, chequeKey(rung));
     }
     return account;
   }
 
   async putIssued(cheque: SignedCheque): Promise<void> {
     const key = getBytes(keccak256(concat([cheque.vault, cheque.token, cheque.beneficiary])));
-    await this.#ledger.putNote(ISSUED_SPACE, key, ChequeJson.write(cheque));
+    await this.#ledger.putNote(noteSpaces.vaultIssued, key, ChequeJson.write(cheque));
     this.#issued.set(issuedName(cheque), cheque);
   }
 
