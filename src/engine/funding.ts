@@ -69,8 +69,26 @@ export function createFunding({ side, book, ledger, clock, gasMax }: FundingOpti
     const none = { deposit: 0n, settled: 0n, closeAt: 0, block: 0n };
     await book.put({ voucherKey, payee, owner, ...none }, 'payer', keyIndex);
     const confirmed = await send(call, ceiling);
-    const [channel] = await book.refresh([(await ledger.channel(voucherKey, payee))!]);
-    return funded(channel!, confirmed);
+    return funded(await booked((await ledger.channel(voucherKey, payee))!, confirmed), confirmed);
+  }
+
+  /**
+   * The channel after money was put into it. While nodes contradict each other its view may still show the old
+   * deposit; the receipt, on which enough of them agree, does not, and the same money must not be sent again.
+   */
+  async function booked(channel: ChannelRecord, confirmed: Confirmed): Promise<ChannelRecord> {
+    const { escrow } = await side.ready();
+    const [now] = await book.refresh([channel]);
+    let { deposit } = now!;
+    for (const event of escrow.decode(confirmed)) {
+      const own =
+        (event.type === 'opened' || event.type === 'topped_up') &&
+        sameBytes(event.voucherKey, now!.voucherKey);
+      if (own && event.deposit > deposit) deposit = event.deposit;
+    }
+    if (deposit === now!.deposit) return now!;
+    await book.put({ ...now!, deposit, block: BigInt(now!.block) }, 'payer', now!.keyIndex);
+    return (await ledger.channel(now!.voucherKey, now!.payee))!;
   }
 
   /** A key for this payee whose opening did not land, or is not known to have: it is used before a fresh one. */
@@ -91,8 +109,7 @@ export function createFunding({ side, book, ledger, clock, gasMax }: FundingOpti
     const call = escrow.topUp(channel, amount, channel.deposit);
     await announce(call, ceiling, onGas);
     const confirmed = await send(call, ceiling);
-    const [raised] = await book.refresh([channel]);
-    return funded(raised!, confirmed);
+    return funded(await booked(channel, confirmed), confirmed);
   }
 
   async function view({ channel, transaction }: Funded): Promise<WithTransaction> {
