@@ -249,8 +249,8 @@ class Round {
   async #look(): Promise<void> {
     const { hub, chain, report } = this.#at;
     report.looks++;
-    await this.#watcher.poll();
     const head = await chain.head();
+    await this.#watcher.poll();
     const keys = this.#cells.map(({ key }) => key);
     const depths = await Promise.all(
       [1, EARLY, FULL].map((count) => chain.block(head.number - BigInt(count - 1))),
@@ -261,6 +261,8 @@ class Round {
     for (const key of keys) other.watch(key);
     await other.poll();
     await other.stop();
+    // A transaction that was mined meanwhile made another head: all of this was seen at several.
+    if ((await chain.head()).hash !== head.hash) return this.#look();
     for (const [index, cell] of this.#cells.entries()) {
       const [newest, early, full] = views.map((read) => read[index]!);
       const earlyPart = early!.deposit < EARLY_CREDIT ? early!.deposit : EARLY_CREDIT;
