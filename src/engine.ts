@@ -168,7 +168,8 @@ export class Engine implements Ops.Operations {
       ...common,
       ...books,
       policy: settling.policy,
-      retire: async (voucherKeys) => (await this.#selling?.retire(voucherKeys)) ?? (() => {}),
+      retire: async (voucherKeys) => this.#selling?.payee.retire(voucherKeys),
+      onReleased: () => this.#selling?.payee.release(),
       gasMax: settling.gasMax,
     });
     this.vaults = createVaults({
@@ -246,6 +247,7 @@ export class Engine implements Ops.Operations {
       bans: this.#bans,
       clock,
       randomBytes: this.#random,
+      isRetired: this.#settling.isRetired,
       onFacts: (facts) => this.#closeAnswers?.see(facts),
       onFailure: this.#fail,
       onWarning: (text) => this.#event('warn', text),
@@ -258,13 +260,14 @@ export class Engine implements Ops.Operations {
   }
 
   async status(): Promise<Ops.StatusView> {
-    const summary = await this.#ledger.summary();
-    const { totals, chainId, hub } = await this.statement();
+    const channels = await this.#ledger.channels();
+    const totals = Views.claimTotals(channels, this.#settlements.underWay());
     const { account } = this.#options;
+    const { chainId, hub } = this.#side.domain;
     return {
       version: '0.1.0',
-      chainId,
-      hub,
+      chainId: String(chainId),
+      hub: Views.addressView(hub),
       address: account && Views.addressView(account.address),
       payee: this.#selling && Views.addressView(this.#selling.payeeAddress),
       port: this.#port,
@@ -275,10 +278,10 @@ export class Engine implements Ops.Operations {
         peers: this.#session.peers(metainfo.infohashHex).length,
         bytesServed,
       })),
-      earned: String(summary.payeeAuthorized),
-      claimable: totals.claimable,
+      earned: String(totals.earned),
+      claimable: String(totals.claimable),
       nodeAlarms: this.#side.alarms,
-      towers: this.#outbox?.views(await this.#ledger.channels()) ?? [],
+      towers: this.#outbox?.views(channels) ?? [],
     };
   }
 
@@ -326,8 +329,8 @@ export class Engine implements Ops.Operations {
       ? transactionView(await this.#funding.close(channel!, gasMax))
       : await this.#settling.close(channel!, gasMax);
     const [closed] = await this.#book.refresh([channel!]);
-    const sessions = await this.#ledger.sessions();
-    const view = Views.channelView(closed!, sessions, this.#clock.unixSeconds(), this.#settlementState());
+    const own = Views.sessionsByChannel(await this.#ledger.sessions())(closed!);
+    const view = Views.channelView(closed!, own, this.#clock.unixSeconds(), this.#settlementState());
     return { ...view, transaction };
   }
 

@@ -42,6 +42,8 @@ export const offersPerLinkMax = 128;
 
 // Accounting.
 export const voucherLateMs = 2_000;
+/** How often a channel that is about to be closed is looked at. */
+export const drainPollMs = 25;
 export const defaultAfterMs = 60_000;
 export const staleGrantMs = 60_000;
 export const closeAnswerRetryMs = 10_000;

@@ -21,8 +21,6 @@ export interface ChannelAccount {
   writtenOff: bigint;
   /** Set once a close was requested: nothing more is granted. */
   closing: boolean;
-  /** The payee is about to close it: nothing more is granted. */
-  retiring: boolean;
   /** Counts what happened to the channel, so that a grant refused meanwhile is tried again. */
   changes: number;
   /** The 76-byte row of the head; zeros when there is none. */

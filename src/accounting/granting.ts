@@ -30,6 +30,8 @@ export interface Granting {
   sent(session: PayeeSession, piece: number): void;
   /** The channel changed: wakes what is stalled. */
   wake(account: ChannelAccount): void;
+  /** Chokes the sessions of a retired channel, until it is woken as one that is not. */
+  pause(account: ChannelAccount): void;
   /** Ends a session: writes off what was granted and never sent, and records what was delivered. */
   end(session: PayeeSession): Promise<void>;
   /**
@@ -41,7 +43,14 @@ export interface Granting {
   watchDefault(account: ChannelAccount, session: number, piecePrice: bigint): void;
 }
 
-export function createGranting(book: Book, clock: Clock, events: GrantingEvents): Granting {
+export interface GrantingPorts {
+  readonly book: Book;
+  readonly clock: Clock;
+  /** Whether the payee itself is about to close the channel: what is granted then could not be paid. */
+  readonly isRetired: (voucherKey: Uint8Array) => boolean;
+}
+
+export function createGranting({ book, clock, isRetired }: GrantingPorts, events: GrantingEvents): Granting {
   async function admit(session: PayeeSession, piece: number, bytes: number): Promise<Admission> {
     const { account } = session;
     for (;;) {
@@ -56,7 +65,8 @@ export function createGranting(book: Book, clock: Clock, events: GrantingEvents)
     const { account } = session;
     const piecePrice = Tariff.price(session.offer.priceMiB, BigInt(bytes));
     const bad = Credit.isBad(account.credit, session.terms, piecePrice);
-    if (account.closing || account.retiring || session.ended || session.link.closed || bad) return 'refuse';
+    const ending = account.closing || isRetired(account.voucherKey);
+    if (ending || session.ended || session.link.closed || bad) return 'refuse';
     const exposureLimit = Credit.unpaidMax(account.credit, session.terms, piecePrice);
     const [outcome] = await book.commit([{ kind: 'grant', session: session.index, bytes, exposureLimit }]);
     return settleGrant(session, piece, bytes, outcome!.status, () => adopt(account, outcome!));
@@ -139,8 +149,17 @@ export function createGranting(book: Book, clock: Clock, events: GrantingEvents)
     }, events.onFailure);
   }
 
+  function pause(account: ChannelAccount): void {
+    for (const session of account.sessions) {
+      session.stalled = true;
+      session.choked = true;
+      events.onLate(session);
+    }
+  }
+
   function wake(account: ChannelAccount): void {
     account.changes++;
+    if (isRetired(account.voucherKey)) return;
     for (const session of account.sessions) {
       session.cancelLate?.();
       session.cancelLate = undefined;
@@ -209,6 +228,7 @@ export function createGranting(book: Book, clock: Clock, events: GrantingEvents)
     admit,
     sent: (session, piece) => void session.underWay.delete(piece),
     wake,
+    pause,
     end,
     forgive,
     watchDefault,

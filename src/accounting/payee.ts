@@ -16,29 +16,25 @@ import {
   sessionId,
 } from '../channels/terms.js';
 import { NONE } from '../channels/voucher.js';
-import { type Clock, sleep } from '../clock.js';
 import {
   acceptRetriesMax,
   acceptRetryMs,
   offerLifetimeSeconds,
   voucherBurstMax,
-  voucherLateMs,
   vouchersPerSecondMax,
 } from '../limits.js';
-import type { Command, Status } from '../native/records.js';
+import type { Status } from '../native/records.js';
 import { sameBytes } from '../units.js';
-import { adopt, adoptFacts, type ChannelAccount, keyOf, type PayeeSession, unpaid } from './account.js';
+import { adopt, type ChannelAccount, keyOf, type PayeeSession } from './account.js';
+import { type AccountEvents, type AccountPorts, createAccounts } from './accounts.js';
 import type { Bans } from './bans.js';
-import { type Book, isLedgerFailure } from './book.js';
+import { isLedgerFailure } from './book.js';
 import * as Credit from './credit.js';
 import { type Admission, createGranting } from './granting.js';
 import type { Intake, Verdict } from './intake.js';
 import * as Tariff from './tariff.js';
 
 /** What a payee sells and at what risk. Amounts in base units. */
-/** How often a channel that is retired is looked at. */
-const RETIRE_POLL_MS = 25;
-
 export interface PayeeTerms {
   readonly priceMiB: bigint;
   readonly windowBytes: bigint;
@@ -48,43 +44,28 @@ export interface PayeeTerms {
   readonly exposureMax: bigint;
 }
 
-export interface KnownChannel {
-  readonly index: number;
-  readonly authorized: bigint;
-  readonly granted: bigint;
-  readonly writtenOff: bigint;
-  readonly row: Uint8Array;
-}
-
-export interface PayeePorts {
-  readonly clock: Clock;
+export interface PayeePorts extends AccountPorts {
   readonly domain: Domain;
   readonly payee: Uint8Array;
   readonly challengePeriod: number;
   readonly delegate: Uint8Array;
   readonly delegation: Delegation | undefined;
-  readonly book: Book;
   readonly intake: Intake;
   readonly bans: Bans;
   /** Signs digests with the delegate's key: 64 bytes, r ‖ vs. */
   readonly sign: (digest: Uint8Array) => Uint8Array;
   /** The address that signed, or undefined for a bad signature. */
   readonly recover: (digest: Uint8Array, signature: Uint8Array) => Promise<Uint8Array | undefined>;
-  /** Confirmed facts of a channel to this payee, undefined when there is none. */
-  readonly lookUp: (voucherKey: Uint8Array) => Promise<ChannelFacts | undefined>;
-  /** What the ledger knows of a channel, undefined when it is new. */
-  readonly known: (voucherKey: Uint8Array) => Promise<KnownChannel | undefined>;
   readonly randomBytes: (count: number) => Uint8Array;
 }
 
-export interface PayeeEvents {
+export interface PayeeEvents extends AccountEvents {
   /** Whether the seeder should serve this connection for money. */
   onStanding(link: PayLink, standing: 'paid' | 'late' | 'none'): void;
   /** Stalled requests of this connection may be tried again. */
   onResume(link: PayLink): void;
-  /** A channel has a session, after having had none; or none any more. */
+  /** A channel has a session, after having had none. */
   onActive(voucherKey: Uint8Array): void;
-  onIdle(voucherKey: Uint8Array, authorized: bigint): void;
   /** The ledger failed: serving has to stop. */
   onFailure(reason: unknown): void;
   /** Something went wrong for one peer, or the chain does not answer: others are served on. */
@@ -99,11 +80,10 @@ export interface Payee {
   admit(link: PayLink, piece: number, bytes: number): Promise<Admission>;
   sent(link: PayLink, piece: number): void;
   delivered(link: PayLink, bytes: number): void;
-  /**
-   * Grants nothing more on these channels, or on any, because they are about to be closed, and waits a short while
-   * for what is granted to be paid. The function it gives takes that back.
-   */
-  retire(voucherKeys: readonly Uint8Array[] | undefined): Promise<() => void>;
+  /** Before a close of these channels, or of all: has what is granted paid, then serves them no more. */
+  retire(voucherKeys: readonly Uint8Array[] | undefined): Promise<void>;
+  /** Serves again on channels that are no longer retired. */
+  release(): void;
   /** The chain says something new about a channel. */
   onFacts(facts: ChannelFacts): Promise<void>;
   /** Voucher keys of the channels in use, for the watcher. */
@@ -126,15 +106,13 @@ interface Desk {
 
 export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeEvents): Payee {
   const desks = new Map<number, Desk>();
-  const accounts = new Map<string, ChannelAccount>();
-  /** Channels of closes under way; undefined stands for all. */
-  const retired: (ReadonlySet<string> | undefined)[] = [];
   const creditTerms: Credit.CreditTerms = {
     exposureMax: terms.exposureMax,
     windowMax: Tariff.price(terms.priceMiB, terms.windowBytes),
     minStep: terms.minStep,
   };
-  const granting = createGranting(ports.book, ports.clock, {
+  const accounts = createAccounts(creditTerms, ports, events);
+  const granting = createGranting(ports, {
     onResume(session) {
       events.onStanding(session.link, 'paid');
       events.onResume(session.link);
@@ -188,8 +166,14 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
     const signer = await ports.recover(digest, signature);
     if (!signer || !sameBytes(signer, accept.voucherKey)) return refuse(link, 'accept', 'bad_proof');
 
-    const account = await openAccount(desk, accept.voucherKey);
-    if (!account || link.closed) return;
+    const found = await accounts.open(accept.voucherKey, piecePriceOf(desk));
+    if ('refusal' in found) {
+      refuse(link, 'accept', found.refusal, found.detail);
+      if (found.mayChange) offerAgain(desk);
+      return;
+    }
+    if (link.closed) return;
+    const { account } = found;
     const opened = {
       channel: account.index,
       sessionId: sessionId(digest),
@@ -223,80 +207,6 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
     return ports.bans.isBanned(keyOf(accept.voucherKey)) ? 'banned' : undefined;
   }
 
-  function isRetired(voucherKey: Uint8Array): boolean {
-    return retired.some((keys) => !keys || keys.has(keyOf(voucherKey)));
-  }
-
-  /** The account of a confirmed, open channel; answers the peer and returns undefined for any other. */
-  async function openAccount(desk: Desk, voucherKey: Uint8Array): Promise<ChannelAccount | undefined> {
-    const active = accounts.get(keyOf(voucherKey));
-    if (isRetired(voucherKey)) {
-      refuse(desk.link, 'accept', 'channel_closing');
-      return undefined;
-    }
-    if (active && active.sessions.size > 0 && !active.closing) return checkCredit(desk, active);
-    let facts: ChannelFacts | undefined;
-    try {
-      facts = await ports.lookUp(voucherKey);
-    } catch (reason) {
-      // The node does not answer: that is no fault of the peer, and no reason to stop serving others.
-      events.onTrouble(reason);
-      refuse(desk.link, 'accept', 'unknown_channel', 'the chain cannot be asked now');
-      offerAgain(desk);
-      return undefined;
-    }
-    if (!facts || facts.deposit === 0n) {
-      refuse(desk.link, 'accept', 'unknown_channel', 'not open and confirmed yet');
-      offerAgain(desk);
-      return undefined;
-    }
-    if (facts.closeAt !== 0) {
-      refuse(desk.link, 'accept', 'channel_closing');
-      return undefined;
-    }
-    const [outcome] = await ports.book.commit([factsCommand(facts)]);
-    if (outcome!.status !== 'ok') {
-      refuse(desk.link, 'accept', 'unavailable');
-      return undefined;
-    }
-    const known = await ports.known(voucherKey);
-    // Nothing is awaited from here on: two connections that accept together share one account.
-    const account =
-      accounts.get(keyOf(voucherKey)) ?? makeAccount(outcome!.channel!, voucherKey, desk, known);
-    accounts.set(keyOf(voucherKey), account);
-    adoptFacts(account, facts);
-    return checkCredit(desk, account);
-  }
-
-  function checkCredit(desk: Desk, account: ChannelAccount): ChannelAccount | undefined {
-    if (!Credit.isBad(account.credit, creditTerms, piecePriceOf(desk))) return account;
-    refuse(desk.link, 'accept', 'unavailable', 'this channel has defaulted');
-    return undefined;
-  }
-
-  function makeAccount(
-    index: number,
-    voucherKey: Uint8Array,
-    desk: Desk,
-    known: KnownChannel | undefined,
-  ): ChannelAccount {
-    return {
-      index,
-      voucherKey,
-      credit: Credit.remembered(creditTerms, piecePriceOf(desk), known?.writtenOff ?? 0n),
-      deposit: 0n,
-      authorized: known?.authorized ?? 0n,
-      granted: known?.granted ?? 0n,
-      writtenOff: known?.writtenOff ?? 0n,
-      closing: false,
-      retiring: isRetired(voucherKey),
-      changes: 0,
-      row: known?.row ?? NONE,
-      sessions: new Set(),
-      cancelDefault: undefined,
-    };
-  }
-
   function startSession(desk: Desk, account: ChannelAccount, index: number, id: Uint8Array): PayeeSession {
     const session: PayeeSession = {
       link: desk.link,
@@ -327,14 +237,6 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
     account.sessions.add(session);
     if (account.sessions.size === 1) events.onActive(account.voucherKey);
     return session;
-  }
-
-  /** Forgets a channel that nobody uses and that never paid: there may be any number of them. */
-  function leaveIdle(account: ChannelAccount): void {
-    if (account.sessions.size > 0) return;
-    events.onIdle(account.voucherKey, account.authorized);
-    const worthless = account.authorized === 0n && account.granted === account.writtenOff;
-    if (worthless && account.credit.defaulted === 0n) accounts.delete(keyOf(account.voucherKey));
   }
 
   function piecePriceOf(desk: Desk): bigint {
@@ -491,7 +393,7 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
       desk.cancelRetry?.();
       if (!desk.session) return;
       await granting.end(desk.session);
-      leaveIdle(desk.session.account);
+      accounts.leave(desk.session.account);
     },
     async admit(link, piece, bytes) {
       const session = desks.get(link.id)?.session;
@@ -506,44 +408,16 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
       if (session) session.deliveredBytes += bytes;
     },
     async retire(voucherKeys) {
-      const own = voucherKeys && new Set(voucherKeys.map(keyOf));
-      retired.push(own);
-      const chosen = [...accounts.values()].filter(({ voucherKey }) => !own || own.has(keyOf(voucherKey)));
-      for (const account of chosen) account.retiring = true;
-      const endMs = ports.clock.monotonicMs() + voucherLateMs;
-      while (chosen.some((account) => account.sessions.size > 0 && unpaid(account) > 0n)) {
-        if (ports.clock.monotonicMs() >= endMs) break;
-        await sleep(ports.clock, RETIRE_POLL_MS);
-      }
-      return () => {
-        retired.splice(retired.indexOf(own), 1);
-        for (const account of chosen) {
-          account.retiring = isRetired(account.voucherKey);
-          granting.wake(account);
-        }
-      };
+      for (const account of await accounts.drain(voucherKeys)) granting.pause(account);
+    },
+    release() {
+      for (const account of accounts.all) granting.wake(account);
     },
     async onFacts(facts) {
-      const account = accounts.get(keyOf(facts.voucherKey));
-      await ports.book.commit([factsCommand(facts)]);
-      if (!account) return;
-      adoptFacts(account, facts);
-      granting.wake(account);
+      const account = await accounts.onFacts(facts);
+      if (account) granting.wake(account);
     },
-    activeKeys: () => [...accounts.values()].map((account) => account.voucherKey),
-  };
-}
-
-function factsCommand({ voucherKey, payee, deposit, settled, closeAt, block }: ChannelFacts): Command {
-  return {
-    kind: 'channel_put',
-    role: 'payee',
-    voucherKey,
-    payee,
-    deposit,
-    settled,
-    closeAt,
-    block: Number(block),
+    activeKeys: () => accounts.all.map((account) => account.voucherKey),
   };
 }
 

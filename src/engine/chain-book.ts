@@ -1,6 +1,6 @@
 /**
- * Channels of the book as the chain sees them: reads facts and puts them into the book. Invariant: nothing about a
- * channel's chain state enters the book but what the contract's own views said.
+ * Channels of the book as the chain sees them: reads facts and puts them into the book. What is re-read comes from
+ * the contract's own views alone; who opens or tops up a channel may also put what its agreed receipt says.
  */
 import { type ChannelFacts, formatAddress, parseAddress, TOMBSTONE } from '../channels/channel.js';
 import { PieceworkError } from '../errors.js';

@@ -2,7 +2,6 @@
  * The engine's way to the chain: one connection, one verified hub, one sender per account, opened when first
  * needed. Signed transactions rest in the ledger until their end is known.
  */
-
 import {
   type Address,
   type ChannelFacts,

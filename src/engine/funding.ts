@@ -14,7 +14,7 @@ import { sameBytes } from '../units.js';
 import type { ChainBook } from './chain-book.js';
 import { type ChainSide, transactionView } from './chain-side.js';
 import type { ChannelView, OpenRequest, TopUpRequest, TransactionView } from './operations.js';
-import { channelView } from './views.js';
+import { channelView, sessionsByChannel } from './views.js';
 
 export interface FundingOptions {
   readonly side: ChainSide;
@@ -113,7 +113,8 @@ export function createFunding({ side, book, ledger, clock, gasMax }: FundingOpti
   }
 
   async function view({ channel, transaction }: Funded): Promise<WithTransaction> {
-    return { ...channelView(channel, await ledger.sessions(), clock.unixSeconds()), transaction };
+    const own = sessionsByChannel(await ledger.sessions())(channel);
+    return { ...channelView(channel, own, clock.unixSeconds()), transaction };
   }
 
   const ceilingOf = (asked: string | undefined): bigint => (asked === undefined ? gasMax : BigInt(asked));

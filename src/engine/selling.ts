@@ -2,10 +2,9 @@
  * Serving torrents for money: one payee for the engine, one seeder and one set of payment links for each
  * torrent. Everything the payee decides about a link is done to its peer here, and the other way round.
  */
-
 import type { Bans } from '../accounting/bans.js';
 import { createIntake } from '../accounting/intake.js';
-import { createPayee, type KnownChannel, type Payee } from '../accounting/payee.js';
+import { createPayee, type Payee } from '../accounting/payee.js';
 import type { ChannelFacts } from '../channels/channel.js';
 import type { PayLink } from '../channels/link.js';
 import type { Clock } from '../clock.js';
@@ -37,6 +36,8 @@ export interface SellingOptions {
   readonly bans: Bans;
   readonly clock: Clock;
   readonly randomBytes: (size: number) => Uint8Array;
+  /** Whether a channel is about to be closed by its payee. */
+  readonly isRetired: (voucherKey: Uint8Array) => boolean;
   /** The chain said something new about a channel to this payee. */
   readonly onFacts: (facts: ChannelFacts) => void;
   readonly onFailure: (reason: unknown) => void;
@@ -55,8 +56,6 @@ export interface Selling {
   serve(metainfo: Metainfo, storage: Storage, port: number): Promise<void>;
   readonly torrents: readonly ServedTorrent[];
   onFacts(facts: ChannelFacts): Promise<void>;
-  /** See `Payee.retire`. */
-  retire: Payee['retire'];
   /** Sends what is decided about a link that is no peer of ours to `events`. */
   adopt(link: PayLink, events: ForeignEvents): void;
   release(link: PayLink): Promise<void>;
@@ -113,7 +112,8 @@ export async function startSelling(options: SellingOptions): Promise<Selling> {
       sign: delegate.sign,
       recover: recoverWith(executor),
       lookUp: (voucherKey) => lookUp({ voucherKey, payee: delegate.payee }),
-      known: (voucherKey) => known(ledger, voucherKey, delegate.payee),
+      booked: (voucherKey) => ledger.channel(voucherKey, delegate.payee),
+      isRetired: options.isRetired,
       randomBytes: options.randomBytes,
     },
     {
@@ -251,7 +251,6 @@ export async function startSelling(options: SellingOptions): Promise<Selling> {
       return [...served.values()];
     },
     onFacts: payee.onFacts,
-    retire: payee.retire,
     adopt: (link, events) => void foreign.set(link.id, events),
     async release(link) {
       foreign.delete(link.id);
@@ -279,14 +278,6 @@ async function closeLeftovers(ledger: Ledger): Promise<void> {
       ({ index, deliveredBytes }) => ({ kind: 'session_close', session: index, deliveredBytes }) as const,
     ),
   );
-}
-
-async function known(
-  ledger: Ledger,
-  voucherKey: Uint8Array,
-  payee: Uint8Array,
-): Promise<KnownChannel | undefined> {
-  return ledger.channel(voucherKey, payee);
 }
 
 /** Recovers signers in the wide pool. */

@@ -13,6 +13,7 @@ import type { Settlements } from '../ledger/settlements.js';
 import * as Statement from '../ledger/statement.js';
 import * as limits from '../limits.js';
 import type { ChannelRecord } from '../native/records.js';
+import { chunks } from '../settlement/chunks.js';
 import type { EscrowEvent } from '../settlement/escrow.js';
 import type { Confirmed } from '../settlement/follow.js';
 import * as Planner from '../settlement/planner.js';
@@ -39,8 +40,10 @@ export interface SettlingOptions {
   readonly policy: Omit<Planner.Policy, 'force'>;
   /** The gas ceiling where a request names none, in base units. */
   readonly gasMax: bigint;
-  /** Before channels are closed: stops what would still earn on them. The function it gives takes that back. */
-  readonly retire: (voucherKeys: readonly Uint8Array[] | undefined) => Promise<() => void>;
+  /** Before channels, or all, are closed: waits a short while for what was granted to be paid. */
+  readonly retire: (voucherKeys: readonly Uint8Array[] | undefined) => Promise<void>;
+  /** Channels that were retired may be used again. */
+  readonly onReleased: () => void;
 }
 
 export interface Settling {
@@ -48,19 +51,24 @@ export interface Settling {
   /** Settles and closes one channel at once. */
   close(channel: ChannelRecord, gasMax: bigint): Promise<TransactionView>;
   withdraw(request: WithdrawRequest): Promise<WithdrawReport>;
+  /**
+   * Whether a close of the channel is wanted, under way or done: what is granted on it then could not be paid.
+   * Holds from before the first step of a close until its transaction can have no effect any more.
+   */
+  isRetired(voucherKey: Uint8Array): boolean;
   /** Why the last plan left a channel out, by voucher key; undefined where it did not or was never asked. */
   skipReason(voucherKey: string): Planner.SkipReason | undefined;
 }
 
 type Candidate = KnownChannel & Planner.Candidate;
 
-/** One transaction of a plan: its call, the channels it changes, those whose rows it holds, and how many it closes. */
+/** One transaction of a plan: its call, the channels it changes, those whose rows it holds, and those it closes. */
 interface Batch {
   readonly payee: Uint8Array;
   readonly call: Call;
   readonly channels: readonly Candidate[];
   readonly rows: readonly Candidate[];
-  readonly closes: number;
+  readonly closing: readonly Candidate[];
 }
 
 interface Sent {
@@ -71,6 +79,10 @@ interface Sent {
 export function createSettling(options: SettlingOptions): Settling {
   const { side, book, ledger, settlements, ages, clock } = options;
   const skips = new Map<string, Planner.SkipReason>();
+  /** Channels of the closes that are asked for now, 0x-prefixed; undefined stands for all. */
+  const asked = new Set<{ readonly voucherKeys: ReadonlySet<string> | undefined }>();
+  /** Channels that were closed since the start, 0x-prefixed: the book may not know it yet. */
+  const closed = new Set<string>();
   let planning: Promise<unknown> = Promise.resolve();
   side.listen({
     onOpen: (isUnderWay) => settlements.dropUnsigned(isUnderWay),
@@ -80,11 +92,18 @@ export function createSettling(options: SettlingOptions): Settling {
     },
     async onConfirmed(intent, confirmed, events) {
       const { hash, block, gasUsed, cost, ok } = confirmed;
+      const closing = settlements.closingWith(intent);
+      if (ok) for (const voucherKey of closing) closed.add(voucherKey);
       const settled = String(total(events, 'settled'));
       const [gas, fee] = [String(gasUsed), String(cost)];
       await settlements.finish(intent, { ok, hash, block: String(block), gas, fee, settled });
+      if (closing.length > 0) options.onReleased();
     },
-    onFailed: (intent) => settlements.drop(intent),
+    async onFailed(intent) {
+      const isClose = settlements.closingWith(intent).length > 0;
+      await settlements.drop(intent);
+      if (isClose) options.onReleased();
+    },
   });
 
   /** One plan at a time. */
@@ -130,7 +149,8 @@ export function createSettling(options: SettlingOptions): Settling {
       }));
       const since = Number(clock.unixSeconds());
       const payee = formatAddress(batch.payee);
-      await settlements.begin({ intent, payee, since, rows, closes: batch.closes });
+      const closing = batch.closing.map(({ voucherKey }) => formatAddress(voucherKey));
+      await settlements.begin({ intent, payee, since, rows, closing });
     }
     let costMax = 0n;
     let confirmed: Promise<Confirmed> | undefined;
@@ -151,20 +171,14 @@ export function createSettling(options: SettlingOptions): Settling {
     return { sent: { batch, confirmed: confirmed! }, costMax };
   }
 
+  /** What was signed before one fails goes its way all the same: the listener hears its end, the caller why. */
   async function beginAll(batches: readonly Batch[], gasMax: bigint): Promise<Sent[]> {
     const begun: Sent[] = [];
     let gasLeft = gasMax;
     for (const batch of batches) {
-      try {
-        const { sent, costMax } = await begin(batch, gasLeft);
-        begun.push(sent);
-        gasLeft -= costMax;
-      } catch (thrown) {
-        // What is signed goes its way all the same; the caller hears why the rest is not.
-        if (begun.length === 0) throw thrown;
-        await Promise.allSettled(begun.map(({ confirmed }) => confirmed));
-        throw thrown;
-      }
+      const { sent, costMax } = await begin(batch, gasLeft);
+      begun.push(sent);
+      gasLeft -= costMax;
     }
     return begun;
   }
@@ -179,7 +193,7 @@ export function createSettling(options: SettlingOptions): Settling {
           payee,
           some.map(({ row }) => row),
         );
-        return { payee, call: call!, channels: some, rows: some, closes: 0 };
+        return { payee, call: call!, channels: some, rows: some, closing: [] };
       }),
     );
   }
@@ -202,7 +216,7 @@ export function createSettling(options: SettlingOptions): Settling {
           row: rows.includes(one) ? one.row : undefined,
         }));
         const [call] = escrow.cooperativeClose(payee, closings);
-        return { payee, call: call!, channels: some, rows, closes: some.length };
+        return { payee, call: call!, channels: some, rows, closing: some };
       }),
     );
   }
@@ -248,11 +262,25 @@ export function createSettling(options: SettlingOptions): Settling {
     };
   }
 
-  /** What is granted while a close is sent would be lost with it. */
+  /** Nothing is granted from here on: it would be paid after the close, and lost with it. */
   async function settleOrClose(request: SettleRequest): Promise<SettleReport> {
     if (!request.close || request.dryRun) return settle(request);
-    const goOn = await options.retire(request.voucherKeys?.map(parseAddress));
-    return settle(request).finally(goOn);
+    const keys = request.voucherKeys?.map(parseAddress);
+    const one = { voucherKeys: keys && new Set(keys.map(formatAddress)) };
+    asked.add(one);
+    try {
+      await options.retire(keys);
+      return await settle(request);
+    } finally {
+      asked.delete(one);
+      options.onReleased();
+    }
+  }
+
+  function isRetired(voucherKey: Uint8Array): boolean {
+    const key = formatAddress(voucherKey);
+    for (const { voucherKeys } of asked) if (!voucherKeys || voucherKeys.has(key)) return true;
+    return closed.has(key) || settlements.isClosing(key);
   }
 
   return {
@@ -284,6 +312,7 @@ export function createSettling(options: SettlingOptions): Settling {
         transaction,
       };
     },
+    isRetired,
     skipReason: (voucherKey) => skips.get(voucherKey),
   };
 }
@@ -328,12 +357,6 @@ function byPayee<Item extends ChannelRecord>(items: readonly Item[]): Item[][] {
     else groups.set(payee, [item]);
   }
   return [...groups.values()];
-}
-
-function chunks<Item>(items: readonly Item[], size: number): Item[][] {
-  const parts: Item[][] = [];
-  for (let at = 0; at < items.length; at += size) parts.push(items.slice(at, at + size));
-  return parts;
 }
 
 function total(events: readonly EscrowEvent[], type: 'settled' | 'closed'): bigint {

@@ -15,16 +15,15 @@ export interface SettlementState {
   readonly skipReason: (voucherKey: string) => string | undefined;
 }
 
-/** `now` in unix seconds. */
+/** `own` are the sessions of this channel, `now` in unix seconds. */
 export function channelView(
   channel: ChannelRecord,
-  sessions: readonly SessionRecord[],
+  own: readonly SessionRecord[],
   now: bigint,
   state?: SettlementState,
 ): ChannelView {
   const voucherKey = formatAddress(channel.voucherKey);
   const claim = Statement.claim(channel, state?.underWay(voucherKey));
-  const own = sessions.filter((session) => session.channel === channel.index);
   return {
     role: channel.role,
     voucherKey,
@@ -50,6 +49,18 @@ export function channelView(
   };
 }
 
+export function sessionsByChannel(
+  sessions: readonly SessionRecord[],
+): (channel: ChannelRecord) => readonly SessionRecord[] {
+  const found = new Map<number, SessionRecord[]>();
+  for (const session of sessions) {
+    const own = found.get(session.channel);
+    if (own) own.push(session);
+    else found.set(session.channel, [session]);
+  }
+  return ({ index }) => found.get(index) ?? [];
+}
+
 export function sessionView(session: SessionRecord, channels: readonly ChannelRecord[]): SessionView {
   const channel = channels[session.channel]!;
   return {
@@ -65,6 +76,7 @@ export function sessionView(session: SessionRecord, channels: readonly ChannelRe
   };
 }
 
+/** Costs O(channels + sessions). */
 export function statementView(
   domain: { chainId: bigint; hub: Uint8Array },
   channels: readonly ChannelRecord[],
@@ -75,11 +87,12 @@ export function statementView(
 ): StatementView {
   const underWay = ({ voucherKey }: ChannelRecord): UnderWay => state.underWay(formatAddress(voucherKey));
   const totals = Statement.totals(channels, sessions, underWay);
+  const sessionsOf = sessionsByChannel(sessions);
   const fees = settlements.reduce((sum, { end }) => sum + BigInt(end?.fee ?? 0), 0n);
   return {
     chainId: String(domain.chainId),
     hub: formatAddress(domain.hub),
-    channels: channels.map((channel) => channelView(channel, sessions, now, state)),
+    channels: channels.map((channel) => channelView(channel, sessionsOf(channel), now, state)),
     sessions: sessions.map((session) => sessionView(session, channels)),
     totals: {
       earned: String(totals.earned),
@@ -100,6 +113,14 @@ export function statementView(
       ok: left === right,
     })),
   };
+}
+
+/** What is earned and where it is, without the sessions. Costs O(channels). */
+export function claimTotals(
+  channels: readonly ChannelRecord[],
+  underWay: SettlementState['underWay'],
+): Statement.Totals {
+  return Statement.totals(channels, [], ({ voucherKey }) => underWay(formatAddress(voucherKey)));
 }
 
 export function settlementView(record: SettlementRecord, isMined: boolean): SettlementView {

@@ -2,7 +2,6 @@
  * Since when each channel has had something unsettled: durable, so that a restart makes nothing young again. Kept
  * only for channels that have something unsettled.
  */
-
 import { fromHex } from '../units.js';
 import type { Ledger } from './ledger.js';
 import { noteSpaces } from './spaces.js';

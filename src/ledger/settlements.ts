@@ -4,7 +4,6 @@
  * claimed nor settled yet. Invariant: a row counts as under way from before its transaction exists until the end of
  * that transaction is durable here. Amounts in base units.
  */
-
 import { createHash } from 'node:crypto';
 import { settlementsKeptMax } from '../limits.js';
 import type { Ledger } from './ledger.js';
@@ -23,8 +22,9 @@ export interface SettlementRecord {
   readonly payee: string;
   /** Unix seconds. */
   readonly since: number;
-  /** Channels that are closed with it. */
+  /** How many channels are closed with it; their voucher keys are kept while it is under way. */
   readonly closes: number;
+  readonly closing: readonly string[];
   /** How many rows it has; the rows themselves are kept while it is under way. */
   readonly vouchers: number;
   readonly rows: readonly SettlementRow[];
@@ -54,10 +54,13 @@ export class Settlements {
   readonly #ledger: Ledger;
   readonly #records: Map<string, SettlementRecord>;
   readonly #mined = new Set<string>();
+  /** What closes channels and is under way, by intent. */
+  readonly #closing = new Map<string, ReadonlySet<string>>();
 
   private constructor(ledger: Ledger, records: readonly SettlementRecord[]) {
     this.#ledger = ledger;
-    this.#records = new Map(records.map((record) => [record.intent, record]));
+    this.#records = new Map();
+    for (const record of records) this.#keep(record);
   }
 
   static async open(ledger: Ledger): Promise<Settlements> {
@@ -74,8 +77,9 @@ export class Settlements {
   }
 
   /** Durable before it returns: only then may its transaction be signed. */
-  async begin(record: Omit<SettlementRecord, 'end' | 'vouchers'>): Promise<void> {
-    await this.#put({ ...record, vouchers: record.rows.length, end: undefined });
+  async begin(record: Omit<SettlementRecord, 'end' | 'vouchers' | 'closes'>): Promise<void> {
+    const { rows, closing } = record;
+    await this.#put({ ...record, vouchers: rows.length, closes: closing.length, end: undefined });
     await this.#prune();
   }
 
@@ -93,13 +97,14 @@ export class Settlements {
   async finish(intent: string, end: SettlementEnd): Promise<void> {
     const record = this.#records.get(intent);
     if (!record) return;
-    await this.#put({ ...record, rows: [], end });
+    await this.#put({ ...record, rows: [], closing: [], end });
     this.#mined.delete(intent);
   }
 
   /** No transaction of it can have an effect. */
   async drop(intent: string): Promise<void> {
     this.#mined.delete(intent);
+    this.#closing.delete(intent);
     if (!this.#records.delete(intent)) return;
     await this.#ledger.removeNote(noteSpaces.settlements, keyOf(intent));
   }
@@ -109,6 +114,17 @@ export class Settlements {
     for (const { intent, end } of this.all) {
       if (end === undefined && !isSigned(intent)) await this.drop(intent);
     }
+  }
+
+  /** Whether a close of the channel is under way; the key 0x-prefixed. Costs O(closes under way). */
+  isClosing(voucherKey: string): boolean {
+    for (const voucherKeys of this.#closing.values()) if (voucherKeys.has(voucherKey)) return true;
+    return false;
+  }
+
+  /** The voucher keys whose channels the transaction closes, 0x-prefixed; none once it came to its end. */
+  closingWith(intent: string): readonly string[] {
+    return this.#records.get(intent)?.closing ?? [];
   }
 
   /** The greatest amounts of each voucher key that are under way; by voucher key, 0x-prefixed. Costs O(rows under way). */
@@ -128,7 +144,14 @@ export class Settlements {
 
   async #put(record: SettlementRecord): Promise<void> {
     await this.#ledger.putNote(noteSpaces.settlements, keyOf(record.intent), record);
-    this.#records.set(record.intent, record);
+    this.#keep(record);
+  }
+
+  #keep(record: SettlementRecord): void {
+    const { intent, closing } = record;
+    this.#records.set(intent, record);
+    if (closing.length > 0) this.#closing.set(intent, new Set(closing));
+    else this.#closing.delete(intent);
   }
 
   async #prune(): Promise<void> {

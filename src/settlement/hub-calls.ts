@@ -8,6 +8,7 @@ import { ROW_BYTES } from '../channels/voucher.js';
 import { PieceworkError } from '../errors.js';
 import * as limits from '../limits.js';
 import { toHex } from '../units.js';
+import { chunks } from './chunks.js';
 import type { Closing, Opening } from './escrow.js';
 import { abiOf } from './hub-abi.js';
 import type { Call } from './transaction.js';
@@ -106,13 +107,6 @@ function packed(rows: readonly Uint8Array[]): Uint8Array {
     bytes.set(row, index * ROW_BYTES);
   }
   return bytes;
-}
-
-/** Items in runs of at most `size`. */
-export function chunks<T>(items: readonly T[], size: number): readonly (readonly T[])[] {
-  const found: (readonly T[])[] = [];
-  for (let start = 0; start < items.length; start += size) found.push(items.slice(start, start + size));
-  return found;
 }
 
 function counted(count: number, noun: string): string {

@@ -3,7 +3,6 @@
  * seen here. Invariants: a row is never replaced by a lower one; what a client holds touches no other client's;
  * nobody holds more than its share.
  */
-
 import { createHash } from 'node:crypto';
 import {
   type Address,

@@ -3,7 +3,6 @@
  * signed and given back where less was spent, so a crash can only leave too much charged, never too little.
  * Amounts in base units.
  */
-
 import { createHash } from 'node:crypto';
 import type { Clock } from '../../clock.js';
 import type { Ledger } from '../../ledger/ledger.js';

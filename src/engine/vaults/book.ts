@@ -3,7 +3,6 @@
  * what was last read of their funds, the cheques we issued. Rests in the notes of the ledger. Invariants: memory
  * follows the disk, never leads it; a cheque is on disk before a lower one that it replaces is erased.
  */
-
 import { concat, getBytes, keccak256, toBeHex } from 'ethers';
 import type { Address } from '../../channels/channel.js';
 import { formatAddress } from '../../channels/channel.js';

@@ -37,12 +37,15 @@ test('whoever is told to wait is told to go on afterwards, never before', async 
       commit: () => new Promise((resolve) => asked.push(resolve)),
       screen: () => [],
     };
-    const granting = createGranting(book, systemClock, {
-      onResume: () => heard.push('resume'),
-      onLate: () => {},
-      onDepositExhausted: () => {},
-      onFailure: () => {},
-    });
+    const granting = createGranting(
+      { book, clock: systemClock, isRetired: () => false },
+      {
+        onResume: () => heard.push('resume'),
+        onLate: () => {},
+        onDepositExhausted: () => {},
+        onFailure: () => {},
+      },
+    );
     // As far from the answer as the gate is: an async function or two, and a then.
     const gate = async () => granting.admit(session, 7, 1);
     void gate().then((admission) => heard.push(admission));
