@@ -3,12 +3,10 @@
  * in the budget before it is asked for, and pays it once it is verified and written. A voucher leaves only
  * after its record is synced. Which channel pays whom is the engine's choice, through `channelFor`.
  */
-import type { Domain } from '../channels/channel.js';
 import type { PayLink } from '../channels/link.js';
 import type { Ack, Message, RejectCode } from '../channels/message.js';
 import {
   acceptDigest,
-  delegationDigest,
   type Offer,
   offerDigest,
   type Receipt,
@@ -16,41 +14,18 @@ import {
   sessionId,
 } from '../channels/terms.js';
 import { amountOf, isNone, NONE } from '../channels/voucher.js';
-import type { Clock } from '../clock.js';
-import { offerGraceSeconds, offersPerLinkMax } from '../limits.js';
+import { offersPerLinkMax } from '../limits.js';
 import type { Status } from '../native/records.js';
 import { sameBytes } from '../units.js';
 import { type Book, isLedgerFailure } from './book.js';
+import { acknowledge, beginHead, type Head, type PayingChannel, publish } from './head.js';
+import { checkOffer, type OfferPorts } from './offers.js';
 import * as Tariff from './tariff.js';
 
-/** A channel of ours that can pay this payee, with what was signed so far. */
-export interface PayingChannel {
-  readonly index: number;
-  readonly voucherKey: Uint8Array;
-  readonly authorized: bigint;
-  readonly row: Uint8Array;
-}
-
-/** The same while connections use it; they share what was signed, sent and acknowledged. */
-interface Head {
-  readonly index: number;
-  readonly voucherKey: Uint8Array;
-  authorized: bigint;
-  row: Uint8Array;
-  sent: bigint;
-  acked: bigint;
-}
-
-export interface PayerPorts {
-  readonly clock: Clock;
-  readonly domain: Domain;
-  readonly challengePeriod: number;
+export interface PayerPorts extends OfferPorts {
   readonly book: Book;
-  /** Base units per MiB above which no offer is taken. */
-  readonly priceMiBMax: (infohash: Uint8Array) => bigint;
   /** Base units we are willing to pay ahead. */
   readonly prepayMax: bigint;
-  readonly recover: (digest: Uint8Array, signature: Uint8Array) => Promise<Uint8Array | undefined>;
   /** Signs a digest with the voucher key of a channel. */
   readonly signAs: (voucherKey: Uint8Array, digest: Uint8Array) => Uint8Array;
   /** An open channel to this payee, opened if need be; undefined when there is no money for one. */
@@ -168,7 +143,7 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
   async function judge(purse: Purse, { offer, signature }: Told): Promise<void> {
     const { link } = purse;
     const digest = offerDigest(offer);
-    const code = (await checkOffer(purse, offer, digest, signature)) ?? undefined;
+    const code = await checkOffer(ports, { offer, digest, signature, infohash: link.infohash });
     if (code) {
       link.send({ type: 'reject', refused: 'offer', code, detail: '' });
       // What was agreed before holds until something else is.
@@ -216,33 +191,9 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
   }
 
   function headOf(channel: PayingChannel): Head {
-    const { index, voucherKey, authorized, row } = channel;
-    const head = heads.get(index) ?? { index, voucherKey, authorized, row, sent: 0n, acked: 0n };
-    heads.set(index, head);
+    const head = heads.get(channel.index) ?? beginHead(channel);
+    heads.set(channel.index, head);
     return head;
-  }
-
-  async function checkOffer(
-    purse: Purse,
-    offer: Offer,
-    digest: Uint8Array,
-    signature: Uint8Array,
-  ): Promise<RejectCode | undefined> {
-    const { domain } = ports;
-    if (offer.domain.chainId !== domain.chainId || !sameBytes(offer.domain.hub, domain.hub))
-      return 'wrong_escrow';
-    if (offer.challengePeriod !== ports.challengePeriod) return 'wrong_escrow';
-    if (!sameBytes(offer.infohash, purse.link.infohash)) return 'bad_nonce';
-    const now = ports.clock.unixSeconds();
-    if (offer.expiry + offerGraceSeconds < now) return 'expired';
-    if (offer.priceMiB > ports.priceMiBMax(purse.link.infohash)) return 'price_too_high';
-    const signer = await ports.recover(digest, signature);
-    if (!signer || !sameBytes(signer, offer.delegate)) return 'bad_signature';
-    if (sameBytes(offer.delegate, offer.payee)) return undefined;
-    if (!offer.delegation || offer.delegation.expiry < now) return 'bad_signature';
-    const delegated = delegationDigest(domain, offer.payee, offer.delegate, offer.delegation.expiry);
-    const payee = await ports.recover(delegated, offer.delegation.signature);
-    return payee && sameBytes(payee, offer.payee) ? undefined : 'bad_signature';
   }
 
   async function onState(purse: Purse, row: Uint8Array): Promise<void> {
@@ -255,7 +206,7 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
       const [outcome] = await ports.book.commit([{ kind: 'adopt', channel: head.index, row }]);
       if (outcome!.status === 'ok') publish(head, row);
     }
-    if (shown <= head.authorized) acknowledged(head, shown);
+    if (shown <= head.authorized) acknowledge(head, shown);
     if (head.authorized > head.acked) sendVoucher(purse, false);
     else purse.link.send({ type: 'state', role: 'payer', row: head.row, deposit: 0n });
     setStanding(purse, 'ready');
@@ -267,16 +218,11 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
     purse.link.send({ type: 'voucher', final, row: head.row });
   }
 
-  function acknowledged(head: Head, amount: bigint): void {
-    if (amount > head.acked) head.acked = amount;
-    if (amount > head.sent) head.sent = amount;
-  }
-
   function onAck(purse: Purse, ack: Ack): void {
     const { head } = purse;
     if (!head) return;
     // Another connection may have brought it further than this one knows.
-    acknowledged(head, ack.authorized < head.authorized ? ack.authorized : head.authorized);
+    acknowledge(head, ack.authorized < head.authorized ? ack.authorized : head.authorized);
     events.onAck(purse.link, ack, head.voucherKey);
     const raised = ack.deposit > purse.depositSeen;
     purse.depositSeen = ack.deposit;
@@ -315,12 +261,6 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
     let bytes = 0n;
     for (const asked of purse.outstanding.values()) bytes += BigInt(asked.bytes);
     return Tariff.priceStep(purse.offer?.priceMiB ?? 0n, purse.bytes, bytes);
-  }
-
-  function publish(head: Head, row: Uint8Array | undefined): void {
-    if (!row || amountOf(row) <= head.authorized) return;
-    head.row = row;
-    head.authorized = amountOf(row);
   }
 
   /** Sends what was signed if it is worth a voucher: a step, or all that was asked for has come. */

@@ -2,7 +2,8 @@
  * Paying for one torrent: which channel pays whom, what is still to be spent, and what older runs left to be
  * settled. The payer decides about vouchers, the fetcher about pieces; this joins them to the chain.
  */
-import { createPayer, type Payer, type PayerEvents, type PayingChannel } from '../accounting/payer.js';
+import type { PayingChannel } from '../accounting/head.js';
+import { createPayer, type Payer, type PayerEvents } from '../accounting/payer.js';
 import * as Tariff from '../accounting/tariff.js';
 import { type Domain, formatAddress } from '../channels/channel.js';
 import * as Lifecycle from '../channels/lifecycle.js';

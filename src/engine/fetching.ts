@@ -9,15 +9,7 @@ import type { PayLink } from '../channels/link.js';
 import type { Ack, RejectCode } from '../channels/message.js';
 import { type Clock, sleep } from '../clock.js';
 import { type ErrorCode, from, PieceworkError } from '../errors.js';
-import {
-  dialsMax,
-  fetchHopelessMs,
-  fetchIdleMs,
-  finishTimeoutMs,
-  pieceTimeoutMs,
-  redialMs,
-  stalledPauseMs,
-} from '../limits.js';
+import { fetchHopelessMs, fetchIdleMs, finishTimeoutMs, pieceTimeoutMs, stalledPauseMs } from '../limits.js';
 import * as Discovery from '../torrent/discovery.js';
 import * as Fetchers from '../torrent/fetcher.js';
 import type { Hasher } from '../torrent/hasher.js';
@@ -28,6 +20,7 @@ import * as Metadata from '../wire/metadata.js';
 import type { Peer } from '../wire/peer.js';
 import type { Session } from '../wire/session.js';
 import type { Buying } from './buying.js';
+import { createDialling, type Dialling } from './dialling.js';
 import { createLinks, type Links } from './links.js';
 import type { FetchEnd, FetchEvent } from './operations.js';
 
@@ -78,11 +71,8 @@ class Fetching {
   readonly #joinedMs = new Map<number, number>();
   /** When each peer last delivered a piece, or joined. */
   readonly #deliveredMs = new Map<number, number>();
-  /** Addresses that let pieces wait, and until when they are left alone. */
-  readonly #stalled = new Map<string, number>();
-  readonly #dialling = new Set<string>();
   readonly #leaving = new Set<Promise<void>>();
-  readonly #addresses = new Map<string, { address: string; port: number; triedMs: number }>();
+  readonly #dialling: Dialling;
   readonly #fetcher: Fetchers.Fetcher;
   #buying: Buying | undefined;
   #links: Links | undefined;
@@ -106,7 +96,13 @@ class Fetching {
       this.#fail = reject;
     });
     this.#failed.catch(() => undefined);
-    const { metainfo, storage, hasher, clock, random } = options;
+    const { metainfo, storage, hasher, clock, random, session, bans } = options;
+    this.#dialling = createDialling({
+      clock,
+      bans,
+      connected: () => [...this.#peers.values()],
+      dial: (target) => session.dial({ ...target, infohash: metainfo.infohashHex }),
+    });
     this.#fetcher = Fetchers.create({
       torrent: metainfo,
       storage,
@@ -208,7 +204,7 @@ class Fetching {
       extensions,
       onPeer: (peer) => this.#welcome(peer),
     });
-    for (const peer of peers) this.#learn(peer);
+    for (const peer of peers) this.#dialling.learn(peer);
     this.#discovery = Discovery.start({
       infohash: metainfo.infohash,
       peerId: session.peerId,
@@ -218,48 +214,19 @@ class Fetching {
       left: () => metainfo.totalBytes - this.#fetcher.progress().bytes,
       downloaded: () => this.#fetcher.progress().arrivedBytes,
       onPeers: (found) => {
-        for (const peer of found) this.#learn(peer);
+        for (const peer of found) this.#dialling.learn(peer);
       },
       onWarning: (text) => this.#options.onEvent({ event: 'warning', text }),
     });
-    this.#stops.push(clock.every(redialMs, () => this.#dialMore()));
+    this.#stops.push(() => this.#dialling.stop());
     this.#stops.push(clock.every(PROGRESS_MS, () => this.#tick()));
     if (!storage.complete()) this.#report();
-  }
-
-  #learn({ address, port }: { address: string; port: number }): void {
-    const name = `${address}:${port}`;
-    if (this.#addresses.has(name)) return;
-    this.#addresses.set(name, { address, port, triedMs: Number.NEGATIVE_INFINITY });
-    this.#dialMore();
-  }
-
-  #dialMore(): void {
-    const { session, metainfo, clock } = this.#options;
-    const nowMs = clock.monotonicMs();
-    for (const [name, target] of this.#addresses) {
-      if (this.#dialling.size + this.#peers.size >= dialsMax) return;
-      if (this.#dialling.has(name) || nowMs - target.triedMs < redialMs) continue;
-      if (this.#isUnwanted(target.address)) continue;
-      if (
-        [...this.#peers.values()].some(
-          ({ address, port }) => address === target.address && port === target.port,
-        )
-      )
-        continue;
-      target.triedMs = nowMs;
-      this.#dialling.add(name);
-      session
-        .dial({ address: target.address, port: target.port, infohash: metainfo.infohashHex })
-        .catch(() => undefined)
-        .finally(() => this.#dialling.delete(name));
-    }
   }
 
   #welcome(peer: Peer): void {
     const { storage, metainfo, clock } = this.#options;
     const fetcher = this.#fetcher;
-    if (this.#isUnwanted(peer.address)) return peer.destroy('banned or stalled before');
+    if (this.#dialling.isUnwanted(peer.address)) return peer.destroy('banned or stalled before');
     this.#peers.set(peer.id, peer);
     this.#joinedMs.set(peer.id, clock.monotonicMs());
     this.#deliveredMs.set(peer.id, clock.monotonicMs());
@@ -331,7 +298,7 @@ class Fetching {
     const nowMs = clock.monotonicMs();
     const silentMs = nowMs - (this.#deliveredMs.get(peer.id) ?? nowMs);
     if (peer.closed || silentMs < pieceTimeoutMs || this.#buying?.payer.standingOf(link) !== 'ready') return;
-    this.#stalled.set(peer.address, nowMs + stalledPauseMs);
+    this.#dialling.pause(peer.address, stalledPauseMs);
     onEvent({ event: 'warning', text: `${peer.address} sells and does not deliver; it is left for a while` });
     peer.destroy('stalled');
   }
@@ -342,11 +309,6 @@ class Fetching {
     bans.ban(peer.address);
     onEvent({ event: 'warning', text: `${peer.address} ${why}; it is banned` });
     peer.destroy(why);
-  }
-
-  #isUnwanted(address: string): boolean {
-    const { bans, clock } = this.#options;
-    return bans.isBanned(address) || (this.#stalled.get(address) ?? 0) > clock.monotonicMs();
   }
 
   /** A seller cannot be paid, or a connection failed: it is said, and told as the reason if nobody else is left. */
