@@ -2,6 +2,7 @@
  * What a bench says: rows for people and for programs. A row with `info` explains a main row (another way of
  * using the same peer, another batch size) and is printed indented under it.
  */
+import { verdict } from './bars.js';
 import type { Measured } from './measure.js';
 
 export interface Row {
@@ -33,7 +34,7 @@ export function plain(
   return rows.map(({ id, ours, peer, ratio, unit }) => ({ id, ours, peer, ratio, unit }));
 }
 
-const HEAD = ['id', 'ours', 'peer', 'ratio', 'range', 'unit', 'what'] as const;
+const HEAD = ['id', 'ours', 'peer', 'ratio', 'range', 'bar', 'unit', 'what'] as const;
 const RIGHT = new Set([1, 2, 3, 4]);
 
 /** The rows as a table of text. */
@@ -46,6 +47,7 @@ export function table(rows: readonly Row[]): string {
       row.peer === null ? '–' : figure(row.peer),
       row.ratio === null ? '–' : times(row.ratio),
       row.range ? `${times(row.range[0])}–${times(row.range[1])}` : '',
+      verdict(row),
       row.unit,
       row.what,
     ]),
