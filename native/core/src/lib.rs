@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod amount;
+pub mod cpu;
 pub mod error;
 pub mod hash;
 pub mod journal;
