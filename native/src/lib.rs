@@ -55,8 +55,8 @@ pub fn layout() -> String {
     piecework_core::records::layout_json()
 }
 
-/// The processor features that this build uses here.
+/// The level of instructions in force, then the processor features that this build uses here.
 #[napi]
-pub fn cpu_features() -> Vec<&'static str> {
-    piecework_core::hash::cpu_features()
+pub fn cpu_features() -> napi::Result<Vec<&'static str>> {
+    guarded(|| Ok(piecework_core::hash::cpu_features()))
 }

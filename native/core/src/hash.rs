@@ -2,6 +2,7 @@
 //!
 //! The crates behind it detect the processor's SHA instructions at run time.
 
+use crate::cpu;
 use sha1::Sha1;
 use sha2::Sha256;
 use sha3::{Digest, Keccak256};
@@ -59,10 +60,10 @@ pub fn hash_pieces(algorithm: PieceAlgorithm, pieces: &[&[u8]]) -> Vec<u8> {
     digests
 }
 
-/// The processor features that the digests and checksums of this build use when present.
+/// The level in force (`cpu`), then the processor features that this build uses when present.
 #[must_use]
 pub fn cpu_features() -> Vec<&'static str> {
-    let mut found = Vec::new();
+    let mut found = vec![cpu::level().name()];
     #[cfg(target_arch = "x86_64")]
     {
         let known = [

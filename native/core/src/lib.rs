@@ -4,16 +4,18 @@
 //! randomness but the ledger id. Its only input and output is the journal folder of a ledger.
 //! `docs/spec/voucher.md` and `docs/spec/ledger.md` say what it does; this is how.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod amount;
 pub mod cpu;
+pub mod curve;
 pub mod error;
 pub mod hash;
 pub mod journal;
 pub mod keys;
 pub mod ledger;
 pub mod records;
+pub mod recovery;
 pub mod status;
 pub mod voucher;
 

@@ -4,30 +4,21 @@
 //! Acceptance is the hub's rule and nothing weaker: `r` and `s` in range, `s` low, and the y parity
 //! bit must recover the voucher key. What is accepted here is accepted on chain.
 
-use secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
+use secp256k1::ecdsa::RecoverableSignature;
 use secp256k1::{Message, PublicKey, SecretKey};
 
 use crate::Address;
 use crate::amount::Amount;
+use crate::cpu::Level;
+use crate::curve::{self, LANES};
 use crate::error::{Code, Error};
 use crate::hash::keccak256;
+use crate::recovery::{self, Signed};
 use crate::status::Status;
 
 /// The size of a row in bytes.
 pub const ROW_SIZE: usize = 76;
-/// The size of a compact signature `r ‖ vs` in bytes (EIP-2098).
-pub const SIGNATURE_SIZE: usize = 64;
-
-/// `n`, the order of secp256k1.
-const ORDER: [u8; 32] = [
-    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe,
-    0xba, 0xae, 0xdc, 0xe6, 0xaf, 0x48, 0xa0, 0x3b, 0xbf, 0xd2, 0x5e, 0x8c, 0xd0, 0x36, 0x41, 0x41,
-];
-/// `(n − 1) / 2`, the greatest accepted `s`.
-const HALF_ORDER: [u8; 32] = [
-    0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-    0x5d, 0x57, 0x6e, 0x73, 0x57, 0xa4, 0x50, 0x1d, 0xdf, 0xe9, 0x2f, 0x46, 0x68, 0x1b, 0x20, 0xa0,
-];
+pub use crate::recovery::SIGNATURE_SIZE;
 
 /// A voucher as it travels and is kept: amount (12, big-endian), `r` (32), `vs` (32).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,6 +75,37 @@ pub fn domain_separator(chain_id: u64, hub: &Address) -> [u8; 32] {
 /// The digest that the voucher key signs.
 #[must_use]
 pub fn digest(domain: &[u8; 32], payee: &Address, amount: Amount) -> [u8; 32] {
+    let fields = keccak256(&[&fields_of(payee, amount)]);
+    keccak256(&[&message_of(domain, &fields)])
+}
+
+/// The digest of each claim in its order, eight at a time where `level` allows.
+#[must_use]
+pub fn digests(level: Level, domain: &[u8; 32], claims: &[Claim]) -> Vec<[u8; 32]> {
+    let one_by_one = |claims: &[Claim]| {
+        claims
+            .iter()
+            .map(|claim| digest(domain, &claim.payee, claim.row.amount()))
+            .collect::<Vec<_>>()
+    };
+    let (eights, rest) = claims.as_chunks::<LANES>();
+    let mut found = Vec::with_capacity(claims.len());
+    for eight in eights {
+        let fields = eight.map(|claim| fields_of(&claim.payee, claim.row.amount()));
+        let digests = curve::keccak256_eight(level, &fields).and_then(|hashes| {
+            curve::keccak256_eight(level, &hashes.map(|hash| message_of(domain, &hash)))
+        });
+        match digests {
+            Some(digests) => found.extend(digests),
+            None => found.extend(one_by_one(eight)),
+        }
+    }
+    found.extend(one_by_one(rest));
+    found
+}
+
+/// The encoded struct, which is hashed first.
+fn fields_of(payee: &Address, amount: Amount) -> [u8; 96] {
     // keccak256("Voucher(address payee,uint256 cumulativeAmount)"); a test recomputes it.
     const TYPE_HASH: [u8; 32] = [
         0x1b, 0xe3, 0x88, 0xfe, 0x51, 0x88, 0x19, 0x13, 0x3a, 0xa8, 0x96, 0x2e, 0x0d, 0x6a, 0xb7,
@@ -94,7 +116,16 @@ pub fn digest(domain: &[u8; 32], payee: &Address, amount: Amount) -> [u8; 32] {
     fields[..32].copy_from_slice(&TYPE_HASH);
     fields[44..64].copy_from_slice(payee);
     fields[84..96].copy_from_slice(&amount.to_be_bytes());
-    keccak256(&[&[0x19, 0x01], domain, &keccak256(&[&fields])])
+    fields
+}
+
+/// The message of the digest, around the hash of the struct.
+fn message_of(domain: &[u8; 32], fields: &[u8; 32]) -> [u8; 66] {
+    let mut message = [0; 66];
+    message[..2].copy_from_slice(&[0x19, 0x01]);
+    message[2..34].copy_from_slice(domain);
+    message[34..].copy_from_slice(fields);
+    message
 }
 
 /// The address of a public key.
@@ -118,33 +149,47 @@ pub fn secret_key(bytes: [u8; 32]) -> Result<SecretKey, Error> {
         .map_err(|_| Error::new(Code::BadArgument, "a secret key is not in 1 … n − 1"))
 }
 
-/// Recovers the signer of a digest from `r ‖ vs` under the rules of acceptance.
-///
-/// Answers `BadRange` when `r` or `s` is out of range and `BadSignature` when no key recovers.
-pub fn recover(digest: &[u8; 32], signature: &[u8; SIGNATURE_SIZE]) -> Result<Address, Status> {
-    let odd = signature[32] & 0x80 != 0;
-    let mut compact = *signature;
-    compact[32] &= 0x7f;
-    let (r, s) = compact.split_at(32);
-    let zero = [0u8; 32];
-    if r == zero || r >= ORDER.as_slice() || s == zero || s > HALF_ORDER.as_slice() {
-        return Err(Status::BadRange);
-    }
-    let id = if odd {
-        RecoveryId::One
-    } else {
-        RecoveryId::Zero
-    };
-    RecoverableSignature::from_compact(&compact, id)
-        .and_then(|parsed| parsed.recover_ecdsa(Message::from_digest(*digest)))
-        .map(|key| address_of_key(&key))
-        .map_err(|_| Status::BadSignature)
+/// A voucher and the channel it claims to be of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Claim {
+    /// The address of the key that must have signed.
+    pub voucher_key: Address,
+    /// Who is paid.
+    pub payee: Address,
+    /// The voucher.
+    pub row: Row,
 }
 
 /// The status of a row for (domain, voucher key, payee).
 #[must_use]
 pub fn verify(domain: &[u8; 32], voucher_key: &Address, payee: &Address, row: &Row) -> Status {
-    match recover(&digest(domain, payee, row.amount()), &row.signature()) {
+    let found = recovery::recover(&Signed {
+        digest: digest(domain, payee, row.amount()),
+        signature: row.signature(),
+    });
+    status_of(found, voucher_key)
+}
+
+/// The status of each claim in its order. Thousands together cost least per claim (`recovery`).
+#[must_use]
+pub fn verify_all(level: Level, domain: &[u8; 32], claims: &[Claim]) -> Vec<Status> {
+    let signed: Vec<Signed> = digests(level, domain, claims)
+        .into_iter()
+        .zip(claims)
+        .map(|(digest, claim)| Signed {
+            digest,
+            signature: claim.row.signature(),
+        })
+        .collect();
+    recovery::recover_all(level, &signed)
+        .into_iter()
+        .zip(claims)
+        .map(|(found, claim)| status_of(found, &claim.voucher_key))
+        .collect()
+}
+
+fn status_of(found: Result<Address, Status>, voucher_key: &Address) -> Status {
+    match found {
         Ok(signer) if signer == *voucher_key => Status::Ok,
         Ok(_) => Status::BadSignature,
         Err(status) => status,
@@ -174,6 +219,7 @@ pub fn sign(domain: &[u8; 32], key: &SecretKey, payee: &Address, amount: Amount)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recovery::{HALF_ORDER, ORDER};
 
     fn key(byte: u8) -> SecretKey {
         secret_key([byte; 32]).unwrap()
@@ -195,19 +241,6 @@ mod tests {
             digest(&domain, &[3; 20], amount),
             keccak256(&[&[0x19, 0x01], &domain, &inner])
         );
-    }
-
-    #[test]
-    fn half_order_is_half_the_order() {
-        // 2 × HALF_ORDER + 1 = ORDER, by schoolbook doubling.
-        let mut carry = 1u16;
-        let mut doubled = [0u8; 32];
-        for at in (0..32).rev() {
-            let sum = u16::from(HALF_ORDER[at]) * 2 + carry;
-            doubled[at] = sum as u8;
-            carry = sum >> 8;
-        }
-        assert_eq!((doubled, carry), (ORDER, 0));
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! The rows of the stateless verbs: vouchers to verify and signatures to recover.
 
 use super::{bytes, layout};
-use crate::Address;
+use crate::cpu;
 use crate::error::{Code, Error};
+use crate::recovery::Signed;
 use crate::status::Status;
-use crate::voucher::Row;
+use crate::voucher::{Claim, Row};
 
 layout!(
     /// A voucher with the channel it claims.
@@ -47,44 +48,40 @@ pub fn records<'a>(
     Ok(buffer.chunks_exact(stride))
 }
 
-fn parts(record: &[u8]) -> (Address, Address, Row) {
-    (
-        bytes(record, voucher::VOUCHER_KEY),
-        bytes(record, voucher::PAYEE),
-        Row(bytes(record, voucher::ROW)),
-    )
+fn claims(buffer: &[u8]) -> Result<Vec<Claim>, Error> {
+    let rows = records(buffer, voucher::LAYOUT.stride, "vouchers")?;
+    Ok(rows
+        .map(|record| Claim {
+            voucher_key: bytes(record, voucher::VOUCHER_KEY),
+            payee: bytes(record, voucher::PAYEE),
+            row: Row(bytes(record, voucher::ROW)),
+        })
+        .collect())
 }
 
 /// One status byte per voucher record.
 pub fn verify_all(domain: &[u8; 32], buffer: &[u8]) -> Result<Vec<u8>, Error> {
-    let rows = records(buffer, voucher::LAYOUT.stride, "vouchers")?;
-    Ok(rows
-        .map(|record| {
-            let (voucher_key, payee, row) = parts(record);
-            crate::voucher::verify(domain, &voucher_key, &payee, &row) as u8
-        })
-        .collect())
+    let statuses = crate::voucher::verify_all(cpu::level(), domain, &claims(buffer)?);
+    Ok(statuses.into_iter().map(|status| status as u8).collect())
 }
 
 /// One 32-byte digest per voucher record.
 pub fn digest_all(domain: &[u8; 32], buffer: &[u8]) -> Result<Vec<u8>, Error> {
-    let rows = records(buffer, voucher::LAYOUT.stride, "vouchers")?;
-    Ok(rows
-        .flat_map(|record| {
-            let (_, payee, row) = parts(record);
-            crate::voucher::digest(domain, &payee, row.amount())
-        })
-        .collect())
+    Ok(crate::voucher::digests(cpu::level(), domain, &claims(buffer)?).concat())
 }
 
 /// One recovered record per recovery record.
 pub fn recover_all(buffer: &[u8]) -> Result<Vec<u8>, Error> {
     let rows = records(buffer, recovery::LAYOUT.stride, "recoveries")?;
-    let mut out = Vec::with_capacity(rows.len() * recovered::LAYOUT.stride);
-    for record in rows {
-        let digest = bytes(record, recovery::DIGEST);
-        let signature = bytes(record, recovery::SIGNATURE);
-        let (status, address) = match crate::voucher::recover(&digest, &signature) {
+    let signed: Vec<Signed> = rows
+        .map(|record| Signed {
+            digest: bytes(record, recovery::DIGEST),
+            signature: bytes(record, recovery::SIGNATURE),
+        })
+        .collect();
+    let mut out = Vec::with_capacity(signed.len() * recovered::LAYOUT.stride);
+    for found in crate::recovery::recover_all(cpu::level(), &signed) {
+        let (status, address) = match found {
             Ok(address) => (Status::Ok, address),
             Err(status) => (status, [0; 20]),
         };
