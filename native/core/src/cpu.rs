@@ -74,6 +74,15 @@ pub fn level() -> Level {
     })
 }
 
+/// Whether the processor has the SHA instructions of x86-64 and AVX. Hashing uses them above `Scalar`.
+#[must_use]
+pub fn has_sha() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::is_x86_feature_detected!("sha") && std::is_x86_feature_detected!("avx");
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@
 //! randomness but the ledger id. Its only input and output is the journal folder of a ledger.
 //! `docs/spec/voucher.md` and `docs/spec/ledger.md` say what it does; this is how.
 
+// Only vector instructions need it; the modules that use them allow it, with an argument at each block.
 #![deny(unsafe_code)]
 
 pub mod amount;

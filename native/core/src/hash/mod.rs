@@ -1,11 +1,29 @@
 //! Owns the digests: Keccak-256 for Ethereum, SHA-1 and SHA-256 for torrent pieces.
 //!
-//! The crates behind it detect the processor's SHA instructions at run time.
+//! Pieces are hashed side by side: sixteen in the lanes of AVX-512, or four and two interleaved through the
+//! SHA instructions, or one after the other by the portable crates ([`crate::cpu`] says which).
 
-use crate::cpu;
-use sha1::Sha1;
-use sha2::Sha256;
+mod constants;
+mod kernels;
+#[cfg(target_arch = "x86_64")]
+mod lanes;
+#[cfg(target_arch = "x86_64")]
+mod ni;
+mod schedule;
+
 use sha3::{Digest, Keccak256};
+
+use crate::cpu::{self, Level};
+use constants::{SHA1_INITIAL, SHA256_INITIAL};
+use schedule::run;
+
+/// Runs a macro for each of some numbers: rounds are written out, so that registers take turns by name.
+#[cfg(target_arch = "x86_64")]
+macro_rules! each {
+    ($do:ident: $($at:literal)*) => { $($do!($at);)* };
+}
+#[cfg(target_arch = "x86_64")]
+use each;
 
 /// Which piece digest a torrent uses: BEP 3 (SHA-1) or BEP 52 (SHA-256).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,14 +66,21 @@ pub fn keccak256(parts: &[&[u8]]) -> [u8; 32] {
 }
 
 /// The digests of the pieces, one after the other in the order of the pieces.
+///
+/// Pieces of one call are hashed side by side: many cost a fraction of as many calls. Their lengths may differ.
 #[must_use]
 pub fn hash_pieces(algorithm: PieceAlgorithm, pieces: &[&[u8]]) -> Vec<u8> {
-    let mut digests = Vec::with_capacity(pieces.len() * algorithm.digest_size());
-    for piece in pieces {
-        match algorithm {
-            PieceAlgorithm::Sha1 => digests.extend_from_slice(&Sha1::digest(piece)),
-            PieceAlgorithm::Sha256 => digests.extend_from_slice(&Sha256::digest(piece)),
-        }
+    hash_at(cpu::level(), algorithm, pieces)
+}
+
+/// [`hash_pieces`] on the path of a level, or of the processor's where that is lower.
+#[must_use]
+pub fn hash_at(level: Level, algorithm: PieceAlgorithm, pieces: &[&[u8]]) -> Vec<u8> {
+    let mut digests = vec![0; pieces.len() * algorithm.digest_size()];
+    let into = &mut digests;
+    match algorithm {
+        PieceAlgorithm::Sha1 => run(kernels::sha1(level), SHA1_INITIAL, pieces, into),
+        PieceAlgorithm::Sha256 => run(kernels::sha256(level), SHA256_INITIAL, pieces, into),
     }
     digests
 }
