@@ -10,7 +10,7 @@ import { torrentBytesMax, torrentFilesMax, torrentPiecesMax } from '../limits.js
 import { KIB, MIB } from '../units.js';
 import * as Bencode from './bencode.js';
 import { statOf } from './files.js';
-import { DIGEST_BYTES, type Hasher, plainHasher } from './hasher.js';
+import { BATCH_BYTES, DIGEST_BYTES, type Hasher, plainHasher } from './hasher.js';
 import * as Layout from './layout.js';
 import * as Metainfo from './metainfo.js';
 import * as Storage from './storage.js';
@@ -45,7 +45,6 @@ interface Found {
 const PIECES_WANTED = 1_500;
 const PIECE_LENGTH_MIN = 16 * KIB;
 const PIECE_LENGTH_MAX = 16 * MIB;
-const BATCH_BYTES = 8 * MIB;
 
 /** Makes a torrent of files and folders. Throws NOT_FOUND, BAD_ARGUMENT, TORRENT_UNSAFE or TORRENT_TOO_LARGE. */
 export async function create(paths: readonly string[], options: CreationOptions = {}): Promise<Creation> {

@@ -3,8 +3,11 @@
  * on other threads; this one is for tests, for small jobs and for when there are no threads.
  */
 import { createHash } from 'node:crypto';
+import { MIB } from '../units.js';
 
 export const DIGEST_BYTES = 20;
+/** What goes to the hasher at once: of pieces of 1 MiB as many as it hashes side by side. */
+export const BATCH_BYTES = 16 * MIB;
 
 export interface Hasher {
   /**

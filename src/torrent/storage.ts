@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { from, PieceworkError } from '../errors.js';
 import { sameBytes } from '../units.js';
 import * as Files from './files.js';
-import { DIGEST_BYTES, type Hasher } from './hasher.js';
+import { BATCH_BYTES, DIGEST_BYTES, type Hasher } from './hasher.js';
 import * as Layout from './layout.js';
 
 /** What of a torrent its storage needs. */
@@ -45,8 +45,6 @@ export interface Storage {
   sync(): Promise<void>;
   close(): Promise<void>;
 }
-
-const CHECK_BATCH_BYTES = 8 * 1024 * 1024;
 
 /**
  * Opens the torrent's files where the user has them, for reading only. `sources` holds one path per file of
@@ -159,7 +157,7 @@ function create(torrent: Stored, files: Files.Files, writable: boolean): Storage
     onProgress?: (progress: CheckProgress) => void,
     signal?: AbortSignal,
   ): Promise<void> => {
-    const perBatch = Math.max(1, Math.floor(CHECK_BATCH_BYTES / torrent.pieceLength));
+    const perBatch = Math.max(1, Math.floor(BATCH_BYTES / torrent.pieceLength));
     for (let first = 0; first < pieceCount; first += perBatch) {
       if (signal?.aborted) throw new PieceworkError('INTERRUPTED');
       const indices: number[] = [];

@@ -3,8 +3,7 @@
  * is right. At most so many batches are under way; the memory of what waits is bounded by the fetcher.
  */
 import { from, type PieceworkError } from '../errors.js';
-import { MIB } from '../units.js';
-import type { Hasher } from './hasher.js';
+import { BATCH_BYTES, type Hasher } from './hasher.js';
 import { digestMatches, type Storage, type Stored } from './storage.js';
 
 export interface Verifier<Origin> {
@@ -22,7 +21,6 @@ export interface Outcomes<Origin> {
   failed(piece: number, bytes: number, origin: Origin, error: PieceworkError): void;
 }
 
-const BATCH_BYTES = 8 * MIB;
 const BATCHES_MAX = 2;
 
 interface Whole<Origin> {
@@ -42,6 +40,7 @@ export function create<Origin>(
   const underway = new Set<Promise<void>>();
   let planned = false;
 
+  /** What waits, up to the bound: a piece that waits alone goes alone. */
   const takeBatch = (): Whole<Origin>[] => {
     let count = 0;
     for (let bytes = 0; count < waiting.length && (count === 0 || bytes < BATCH_BYTES); count++) {

@@ -81,6 +81,15 @@ describe.each(kinds)('%s executor', (_name, make) => {
     expect(shared.length, 'a buffer that is shared is not taken away').toBe(100);
   });
 
+  test.each([3, 8, 40])('hashes %i pieces of many sizes in order, however they are split', async (count) => {
+    const pieces = Array.from({ length: count }, (_, at) => fill((at * 997) % 5000, at));
+    const wanted = pieces.map((piece) => createHash('sha256').update(piece).digest());
+    const sizes = pieces.map(({ length }) => length);
+    const { digests, pieces: back } = await executor.hashPieces('sha256', pieces);
+    expect(Buffer.compare(digests, Buffer.concat(wanted))).toBe(0);
+    expect(back.map(({ length }) => length)).toEqual(sizes);
+  });
+
   test('hashes pieces that share one buffer, and none at all', async () => {
     const whole = fill(4096, 7);
     const { digests } = await executor.hashPieces('sha1', [whole, whole.subarray(0, 4096)]);
