@@ -1,6 +1,13 @@
-/** Piece hashing: our verb on many pieces in one call against node:crypto, one core, same bytes. */
+/**
+ * Piece hashing: our verb on many pieces in one call against node:crypto, one core, same bytes. Some rows show the
+ * path of a processor without AVX-512: a second copy of the addon, loaded with PIECEWORK_CPU set.
+ */
 import { hash as digestOf, randomFillSync } from 'node:crypto';
-import { load, type PieceAlgorithm } from '../../dist/native/binding.js';
+import { copyFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type Addon, load, type PieceAlgorithm } from '../../dist/native/binding.js';
 import type { Settings } from './main.js';
 import { type Contender, check, measure } from './measure.js';
 import { type Row, rowOf } from './report.js';
@@ -11,6 +18,8 @@ interface Case {
   readonly count: number;
   readonly size: number;
   readonly info?: boolean;
+  /** On the path of a processor without AVX-512. */
+  readonly narrow?: boolean;
 }
 
 const KIB = 1024;
@@ -18,26 +27,53 @@ const MIB = 1024 * KIB;
 
 const CASES: readonly Case[] = [
   { id: 'hash.sha1', algorithm: 'sha1', count: 32, size: 256 * KIB },
-  { id: 'hash.sha1.one', algorithm: 'sha1', count: 1, size: MIB, info: true },
+  { id: 'hash.sha1.large', algorithm: 'sha1', count: 16, size: 4 * MIB, info: true },
+  { id: 'hash.sha1.leaves', algorithm: 'sha1', count: 512, size: 16 * KIB, info: true },
+  { id: 'hash.sha1.narrow', algorithm: 'sha1', count: 32, size: 256 * KIB, info: true, narrow: true },
   { id: 'hash.sha256', algorithm: 'sha256', count: 32, size: 256 * KIB },
-  { id: 'hash.sha256.one', algorithm: 'sha256', count: 1, size: MIB, info: true },
+  { id: 'hash.sha256.large', algorithm: 'sha256', count: 16, size: 4 * MIB, info: true },
   { id: 'hash.sha256.leaves', algorithm: 'sha256', count: 512, size: 16 * KIB, info: true },
+  { id: 'hash.sha256.narrow', algorithm: 'sha256', count: 32, size: 256 * KIB, info: true, narrow: true },
+  { id: 'hash.one', algorithm: 'sha1', count: 1, size: MIB },
+  { id: 'hash.one.sha256', algorithm: 'sha256', count: 1, size: MIB, info: true },
 ];
 
-export async function hashing({ effort }: Settings): Promise<Row[]> {
+export async function hashing({ effort, folder }: Settings): Promise<Row[]> {
+  const [usual, narrow] = [load(), withoutAvx512(folder)];
   const pairs = CASES.map((one) => {
+    const addon = one.narrow ? narrow : usual;
     const pieces = Array.from({ length: one.count }, () => randomFillSync(new Uint8Array(one.size)));
-    compare(one.algorithm, pieces);
-    compare(one.algorithm, oddSizes);
-    return { ours: native(one.algorithm, pieces), peer: nodeCrypto(one.algorithm, pieces) };
+    compare(addon, one.algorithm, pieces);
+    compare(addon, one.algorithm, oddSizes);
+    return { ours: native(addon, one.algorithm, pieces), peer: nodeCrypto(one.algorithm, pieces) };
   });
   const measured = await measure(pairs, effort, 'core');
-  return CASES.map(({ id, algorithm, count, size, info = false }, at) => {
+  return CASES.map(({ id, algorithm, count, size, info = false, narrow: without = false }, at) => {
     const pieces = count === 1 ? 'one piece' : `${count} pieces`;
     const length = size >= MIB ? `${size / MIB} MiB` : `${size / KIB} KiB`;
-    const what = `${algorithm} of ${pieces} of ${length} a call; peer: node:crypto`;
+    const path = without ? ', without AVX-512' : '';
+    const what = `${algorithm} of ${pieces} of ${length} a call${path}; peer: node:crypto`;
     return rowOf({ id, what, unit: 'MB/s', info }, measured[at]!);
   });
+}
+
+/** An addon decides on its path once, so another path needs another copy of it. */
+function withoutAvx512(folder: string): Addon {
+  const source =
+    process.env['PIECEWORK_ADDON'] ?? fileURLToPath(new URL('../../native/piecework.node', import.meta.url));
+  const copy = join(folder, 'narrow.node');
+  copyFileSync(source, copy);
+  const before = process.env['PIECEWORK_CPU'];
+  process.env['PIECEWORK_CPU'] = 'avx2';
+  try {
+    const addon = createRequire(import.meta.url)(copy) as Addon;
+    // The first call decides.
+    addon.hashPieces('sha1', []);
+    return addon;
+  } finally {
+    if (before === undefined) delete process.env['PIECEWORK_CPU'];
+    else process.env['PIECEWORK_CPU'] = before;
+  }
 }
 
 /** Sizes around the hashes' block borders, where a batch implementation goes wrong first. */
@@ -45,14 +81,13 @@ const oddSizes = [0, 1, 55, 56, 63, 64, 65, 119, 120, 127, 128, 129, 16_383, 16_
   randomFillSync(new Uint8Array(size)),
 );
 
-function compare(algorithm: PieceAlgorithm, pieces: readonly Uint8Array[]): void {
+function compare(addon: Addon, algorithm: PieceAlgorithm, pieces: readonly Uint8Array[]): void {
   const expected = Buffer.concat(pieces.map((piece) => digestOf(algorithm, piece, 'buffer')));
-  const digests = Buffer.from(load().hashPieces(algorithm, pieces));
+  const digests = Buffer.from(addon.hashPieces(algorithm, pieces));
   check(digests.equals(expected), `${algorithm} of ${pieces.length} pieces differs from node:crypto`);
 }
 
-function native(algorithm: PieceAlgorithm, pieces: readonly Uint8Array[]): Contender {
-  const addon = load();
+function native(addon: Addon, algorithm: PieceAlgorithm, pieces: readonly Uint8Array[]): Contender {
   const megabytes = sizeOf(pieces);
   return {
     run() {

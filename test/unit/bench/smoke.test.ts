@@ -20,6 +20,7 @@ const ROWS: Readonly<Record<string, 'own' | 'peer' | 'published' | 'none'>> = {
   'verify.mppx': 'peer',
   'hash.sha1': 'own',
   'hash.sha256': 'own',
+  'hash.one': 'own',
   'journal.sqlite': 'peer',
   'gas.open': 'none',
   'gas.open_many.50': 'none',
