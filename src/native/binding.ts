@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { ERRORS, type ErrorCode, PieceworkError } from '../errors.js';
 
 /** The version of the boundary this code is written against. */
-const ABI_VERSION = 1;
+const ABI_VERSION = 2;
 
 export type PieceAlgorithm = 'sha1' | 'sha256';
 export type TableName = 'channels' | 'sessions' | 'outstanding' | 'budgets' | 'notes';
@@ -61,6 +61,9 @@ export interface Addon {
   cpuFeatures(): string[];
   domainSeparator(chainId: bigint, hub: Uint8Array): Uint8Array;
   hashPieces(algorithm: PieceAlgorithm, pieces: readonly Uint8Array[]): Uint8Array;
+  /** One status byte per `tick_step` record (records.writeTickSteps). */
+  checkTicks(steps: Uint8Array): Uint8Array;
+  walkTicks(value: Uint8Array, steps: number): Uint8Array;
   voucherDigests(domain: Uint8Array, rows: Uint8Array): Uint8Array;
   verifyVouchers(domain: Uint8Array, rows: Uint8Array): Uint8Array;
   recoverDigests(rows: Uint8Array): Uint8Array;

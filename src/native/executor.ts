@@ -28,6 +28,8 @@ export interface Executor {
    * returned views, the given ones may be detached, even after a failure.
    */
   hashPieces(algorithm: PieceAlgorithm, pieces: readonly Uint8Array[]): Promise<HashedPieces>;
+  /** One status byte per `tick_step` record (records.writeTickSteps); few are checked faster where they are. */
+  checkTicks(steps: Uint8Array): Promise<Uint8Array>;
   /** One status byte per `voucher_claim` record (records.writeVouchers). */
   verifyVouchers(domain: Uint8Array, rows: Uint8Array): Promise<Uint8Array>;
   /** One `recovered` record per `recovery` record (records.writeRecoveries). */
@@ -156,6 +158,7 @@ function build(threads: number, queueMax: number, dispatch: Dispatch, end: () =>
       const joined = digests.length === 1 && digests[0] ? digests[0] : Buffer.concat(digests);
       return { digests: joined, pieces: done.flatMap((part) => part.pieces) };
     },
+    checkTicks: (steps) => run('wide', 'checkTicks', [steps]),
     verifyVouchers: (domain, rows) =>
       split(rows, record('voucher_claim').stride, (part) => run('wide', 'verifyVouchers', [domain, part])),
     recoverDigests: (rows) =>

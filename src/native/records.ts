@@ -198,6 +198,13 @@ export interface VoucherClaim {
   readonly row: Uint8Array;
 }
 
+/** A value of a hash chain that claims to lead to the one before it in so many steps, at least one. */
+export interface TickStep {
+  readonly previous: Uint8Array;
+  readonly value: Uint8Array;
+  readonly steps: number;
+}
+
 /** A compact signature `r ‖ vs` and the digest it signs. */
 export interface RecoveryClaim {
   readonly digest: Uint8Array;
@@ -442,6 +449,11 @@ function writeAll(name: string, claims: readonly Values[]): Uint8Array {
 /** The records of vouchers to verify. */
 export function writeVouchers(claims: readonly VoucherClaim[]): Uint8Array {
   return writeAll('voucher_claim', claims as unknown as readonly Values[]);
+}
+
+/** The records of ticks to check. */
+export function writeTickSteps(steps: readonly TickStep[]): Uint8Array {
+  return writeAll('tick_step', steps as unknown as readonly Values[]);
 }
 
 /** The records of signatures to recover. */

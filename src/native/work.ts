@@ -24,6 +24,7 @@ const wide = {
     digests: call((addon) => addon.hashPieces(algorithm, pieces)),
     pieces,
   }),
+  checkTicks: (steps: Uint8Array): Uint8Array => call((addon) => addon.checkTicks(steps)),
   verifyVouchers: (domain: Uint8Array, rows: Uint8Array): Uint8Array =>
     call((addon) => addon.verifyVouchers(domain, rows)),
   recoverDigests: (rows: Uint8Array): Uint8Array => call((addon) => addon.recoverDigests(rows)),

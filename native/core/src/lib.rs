@@ -18,6 +18,7 @@ pub mod ledger;
 pub mod records;
 pub mod recovery;
 pub mod status;
+pub mod tick;
 pub mod voucher;
 
 pub use error::{Code, Error};
@@ -25,7 +26,7 @@ pub use status::Status;
 
 /// Version of the boundary between this crate's records and TypeScript. It rises with every
 /// change of a stride, an offset, a status or a verb.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// A 20-byte address: the last 20 bytes of the Keccak-256 of a public key, or a contract.
 pub type Address = [u8; 20];

@@ -6,6 +6,7 @@
 mod support;
 
 use piecework_core::cpu::{Level, detected};
+use piecework_core::hash::links::{Walk, walk_all};
 use piecework_core::hash::{PieceAlgorithm, hash_at};
 use sha2::Digest;
 use support::Chance;
@@ -104,14 +105,20 @@ fn every_count_and_every_length_near_a_border() {
     }
 }
 
-#[test]
-fn random_calls() {
-    let cases = setting("PIECEWORK_CASES").unwrap_or(300);
+/// The number of random calls, and the seed of their chance.
+fn run() -> (u64, u64) {
     let clock = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap();
+    let cases = setting("PIECEWORK_CASES").unwrap_or(300);
     let seed = setting("PIECEWORK_SEED").unwrap_or(clock.as_nanos() as u64);
     println!("seed {seed}, {cases} calls for each path and algorithm");
+    (cases, seed)
+}
+
+#[test]
+fn random_calls() {
+    let (cases, seed) = run();
     let mut chance = Chance(seed);
     let bytes: Vec<u8> = (0..1 << 16).map(|_| chance.next() as u8).collect();
     for (level, algorithm) in paths() {
@@ -134,6 +141,35 @@ fn random_calls() {
                 digests == plain(algorithm, &pieces),
                 "seed {seed}, case {case}: {level:?} {algorithm:?} {lengths:?}"
             );
+        }
+    }
+}
+
+#[test]
+fn random_chains() {
+    let (cases, seed) = run();
+    let mut chance = Chance(seed);
+    for level in LEVELS.into_iter().filter(|&level| level <= detected()) {
+        for case in 0..cases {
+            let most = [1, 2, 20, 200][chance.below(4) as usize];
+            let walks: Vec<Walk> = (0..chance.below(40))
+                .map(|_| Walk {
+                    value: std::array::from_fn(|_| chance.next() as u8),
+                    steps: chance.below(most + 1) as u32,
+                })
+                .collect();
+            let ends: Vec<[u8; 32]> = walks
+                .iter()
+                .map(|walk| {
+                    let link = |at: [u8; 32], _| sha2::Sha256::digest(at).into();
+                    (0..walk.steps).fold(walk.value, link)
+                })
+                .collect();
+            let mut walked = walks.clone();
+            walk_all(level, &mut walked);
+            let got: Vec<[u8; 32]> = walked.iter().map(|walk| walk.value).collect();
+            let steps: Vec<u32> = walks.iter().map(|walk| walk.steps).collect();
+            assert!(got == ends, "seed {seed}, case {case}: {level:?} {steps:?}");
         }
     }
 }

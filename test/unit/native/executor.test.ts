@@ -8,7 +8,14 @@ import { PieceworkError } from '../../../src/errors.js';
 import { call } from '../../../src/native/binding.js';
 import { type Executor, type ExecutorOptions, inline, pool } from '../../../src/native/executor.js';
 import { Ledger, type LedgerOptions } from '../../../src/native/ledger.js';
-import { type Command, readRecovered, writeRecoveries, writeVouchers } from '../../../src/native/records.js';
+import {
+  type Command,
+  readRecovered,
+  statusesOf,
+  writeRecoveries,
+  writeTickSteps,
+  writeVouchers,
+} from '../../../src/native/records.js';
 
 const root = mkdtempSync(join(tmpdir(), 'piecework-executor-'));
 const hub = new Uint8Array(20).fill(1);
@@ -109,6 +116,24 @@ describe.each(kinds)('%s executor', (_name, make) => {
     const wanted = claims.map((_, at) => (at % 7 === 3 ? 1 : at % 5 === 2 ? 2 : 0));
     expect(Array.from(statuses)).toEqual(wanted);
     expect((await executor.verifyVouchers(domain, new Uint8Array(0))).length).toBe(0);
+  });
+
+  test('checks ticks against the chain they claim', async () => {
+    const walk = (value: Uint8Array, steps: number): Uint8Array =>
+      steps === 0 ? value : walk(createHash('sha256').update(value).digest(), steps - 1);
+    const claims = Array.from({ length: 50 }, (_, at) => {
+      const [value, steps] = [fill(32, at), at % 21];
+      return { previous: walk(value, at % 5 === 2 ? steps + 1 : steps), value, steps };
+    });
+    const statuses = statusesOf(await executor.checkTicks(writeTickSteps(claims)));
+    const wanted = claims.map(({ steps }, at) =>
+      steps === 0 ? 'bad_range' : at % 5 === 2 ? 'bad_signature' : 'ok',
+    );
+    expect(statuses).toEqual(wanted);
+    expect(await failure(executor.checkTicks(new Uint8Array(67)))).toBe('BAD_ARGUMENT');
+    const walked = call((addon) => addon.walkTicks(fill(32, 3), 9));
+    expect(Buffer.compare(walked, walk(fill(32, 3), 9))).toBe(0);
+    expect(() => call((addon) => addon.walkTicks(fill(32, 3), 65_537))).toThrow('65537 steps');
   });
 
   test('signs what it recovers', async () => {

@@ -1,5 +1,6 @@
 //! Which compression functions each level of the processor has.
 
+use super::links::{LinkKernel, walk_one};
 use super::schedule::Kernel;
 use crate::cpu::{self, Level};
 
@@ -15,6 +16,11 @@ const SHA256_ONE: Kernel<8> = Kernel {
         sha2::block_api::compress256(&mut states[0], &data[0][..blocks]);
     },
 };
+const LINK_ONE: LinkKernel = LinkKernel {
+    chains: 1,
+    worth: 1,
+    walk: walk_one,
+};
 
 /// The kernels of SHA-1 at a level, or at the processor's where that is lower.
 pub fn sha1(level: Level) -> &'static [Kernel<5>] {
@@ -26,10 +32,15 @@ pub fn sha256(level: Level) -> &'static [Kernel<8>] {
     allowed(level, &SHA256)
 }
 
+/// The kernels of hash chains at a level, or at the processor's where that is lower.
+pub fn links(level: Level) -> &'static [LinkKernel] {
+    allowed(level, &LINKS)
+}
+
 /// The part of a table that a level may use. The soundness of the kernels rests on this: none is handed out
 /// whose instructions the processor lacks.
 #[cfg(target_arch = "x86_64")]
-fn allowed<const W: usize>(level: Level, table: &'static [Kernel<W>; 4]) -> &'static [Kernel<W>] {
+fn allowed<K>(level: Level, table: &'static [K; 4]) -> &'static [K] {
     match level.min(cpu::detected()) {
         // Those with AVX2 or more that lack the SHA instructions are left to the crates.
         _ if !cpu::has_sha() => &table[3..],
@@ -40,7 +51,7 @@ fn allowed<const W: usize>(level: Level, table: &'static [Kernel<W>; 4]) -> &'st
 }
 
 #[cfg(target_arch = "x86_64")]
-use x86::{SHA1, SHA256};
+use x86::{LINKS, SHA1, SHA256};
 
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
@@ -87,6 +98,25 @@ mod x86 {
         },
         SHA256_ONE,
     ];
+
+    pub static LINKS: [LinkKernel; 4] = [
+        LinkKernel {
+            chains: lanes::LANES,
+            worth: 13,
+            walk: |values, steps| unsafe { lanes::links(values, steps) },
+        },
+        LinkKernel {
+            chains: 4,
+            worth: 3,
+            walk: |values, steps| unsafe { ni::links::<4>(values, steps) },
+        },
+        LinkKernel {
+            chains: 2,
+            worth: 2,
+            walk: |values, steps| unsafe { ni::links::<2>(values, steps) },
+        },
+        LINK_ONE,
+    ];
 }
 
 #[cfg(not(target_arch = "x86_64"))]
@@ -95,6 +125,8 @@ static SHA1: [Kernel<5>; 1] = [SHA1_ONE];
 static SHA256: [Kernel<8>; 1] = [SHA256_ONE];
 
 #[cfg(not(target_arch = "x86_64"))]
-fn allowed<const W: usize>(_level: Level, table: &'static [Kernel<W>; 1]) -> &'static [Kernel<W>] {
+fn allowed<K>(_level: Level, table: &'static [K; 1]) -> &'static [K] {
     table
 }
+#[cfg(not(target_arch = "x86_64"))]
+static LINKS: [LinkKernel; 1] = [LINK_ONE];

@@ -4,8 +4,9 @@
 
 use std::arch::x86_64::*;
 
-use super::constants::{SHA1_K, SHA256_K};
+use super::constants::{SHA1_K, SHA256_INITIAL, SHA256_K};
 use super::each;
+use super::links::{PADDING, Words};
 use super::schedule::{BLOCK, Blocks, starts};
 
 /// Streams side by side.
@@ -156,6 +157,24 @@ pub fn sha256(states: &mut [[u32; 8]], data: &[Blocks<'_>], blocks: usize) {
     }
     for (word, value) in state.into_iter().enumerate() {
         scatter(states, word, value);
+    }
+}
+
+/// Replaces each of sixteen values by its link, `steps` times.
+///
+/// Panics where there are not sixteen values.
+#[target_feature(enable = "avx512f,avx512bw")]
+pub fn links(values: &mut [Words], steps: u32) {
+    let values: &mut [Words; LANES] = values.try_into().expect("16 values");
+    let initial = SHA256_INITIAL.map(|word| _mm512_set1_epi32(word.cast_signed()));
+    let [p, q, r, s, t, u, v, x] = PADDING.map(|word| _mm512_set1_epi32(word.cast_signed()));
+    let mut value = [0, 1, 2, 3, 4, 5, 6, 7].map(|word| gather(values, word));
+    for _ in 0..steps {
+        let [a, b, c, d, e, f, g, h] = value;
+        value = compress256(initial, [a, b, c, d, e, f, g, h, p, q, r, s, t, u, v, x]);
+    }
+    for (word, value) in value.into_iter().enumerate() {
+        scatter(values, word, value);
     }
 }
 

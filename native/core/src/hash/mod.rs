@@ -7,6 +7,7 @@ mod constants;
 mod kernels;
 #[cfg(target_arch = "x86_64")]
 mod lanes;
+pub mod links;
 #[cfg(target_arch = "x86_64")]
 mod ni;
 mod schedule;

@@ -127,6 +127,7 @@ pub(crate) use layout;
 pub fn all() -> Vec<&'static Layout> {
     let mut all = vec![
         &row::voucher::LAYOUT,
+        &row::tick_step::LAYOUT,
         &row::recovery::LAYOUT,
         &row::recovered::LAYOUT,
         &outcome::outcome::LAYOUT,

@@ -17,6 +17,15 @@ layout!(
 );
 
 layout!(
+    /// A value of a hash chain that claims to lead to the one before it in so many steps.
+    tick_step, "tick_step", 66, {
+        PREVIOUS "previous" Bytes 32 @ 0;
+        VALUE "value" Bytes 32 @ 32;
+        STEPS "steps" U16 2 @ 64;
+    }
+);
+
+layout!(
     /// A compact signature and the digest it signs.
     recovery, "recovery", 96, {
         DIGEST "digest" Bytes 32 @ 0;
