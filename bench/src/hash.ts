@@ -1,15 +1,12 @@
 /**
  * Piece hashing: our verb on many pieces in one call against node:crypto, one core, same bytes. Some rows show the
- * path of a processor without AVX-512: a second copy of the addon, loaded with PIECEWORK_CPU set.
+ * path of a processor without AVX-512.
  */
 import { hash as digestOf, randomFillSync } from 'node:crypto';
-import { copyFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { type Addon, load, type PieceAlgorithm } from '../../dist/native/binding.js';
 import type { Settings } from './main.js';
 import { type Contender, check, measure } from './measure.js';
+import { withoutAvx512 } from './narrow.js';
 import { type Row, rowOf } from './report.js';
 
 interface Case {
@@ -55,25 +52,6 @@ export async function hashing({ effort, folder }: Settings): Promise<Row[]> {
     const what = `${algorithm} of ${pieces} of ${length} a call${path}; peer: node:crypto`;
     return rowOf({ id, what, unit: 'MB/s', info }, measured[at]!);
   });
-}
-
-/** An addon decides on its path once, so another path needs another copy of it. */
-function withoutAvx512(folder: string): Addon {
-  const source =
-    process.env['PIECEWORK_ADDON'] ?? fileURLToPath(new URL('../../native/piecework.node', import.meta.url));
-  const copy = join(folder, 'narrow.node');
-  copyFileSync(source, copy);
-  const before = process.env['PIECEWORK_CPU'];
-  process.env['PIECEWORK_CPU'] = 'avx2';
-  try {
-    const addon = createRequire(import.meta.url)(copy) as Addon;
-    // The first call decides.
-    addon.hashPieces('sha1', []);
-    return addon;
-  } finally {
-    if (before === undefined) delete process.env['PIECEWORK_CPU'];
-    else process.env['PIECEWORK_CPU'] = before;
-  }
 }
 
 /** Sizes around the hashes' block borders, where a batch implementation goes wrong first. */

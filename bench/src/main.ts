@@ -15,6 +15,7 @@ import type { Effort } from './measure.js';
 import * as Peers from './peers.js';
 import { plain, type Row, table } from './report.js';
 import { seeding } from './seeding.js';
+import { ticks } from './ticks.js';
 import { verification } from './verify.js';
 
 interface Options {
@@ -42,6 +43,7 @@ export interface Settings {
 const BENCHES: Readonly<Record<string, (settings: Settings) => Promise<Row[]>>> = {
   verify: verification,
   hash: hashing,
+  ticks,
   codec,
   journal,
   gas,

@@ -21,6 +21,7 @@ const ROWS: Readonly<Record<string, 'own' | 'peer' | 'published' | 'none'>> = {
   'hash.sha1': 'own',
   'hash.sha256': 'own',
   'hash.one': 'own',
+  'ticks.per_core': 'own',
   'journal.sqlite': 'peer',
   'gas.open': 'none',
   'gas.open_many.50': 'none',
