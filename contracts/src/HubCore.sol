@@ -3,19 +3,26 @@ pragma solidity 0.8.28;
 
 import {IHub} from './IHub.sol';
 import {Slots} from './Slots.sol';
-import {VoucherReader} from './VoucherReader.sol';
+import {TickReader} from './TickReader.sol';
 
 /// @title The rules of the hub, without the asset
 /// @notice Owns the storage and every rule of docs/spec/hub.md. How money comes in and goes out is left
 /// to the two forms. There is no owner, no upgrade and no pause. Nothing here calls another
-/// contract except the ecrecover precompile and, last of all in `withdrawCredit`, the form's `_pay`.
-abstract contract HubCore is VoucherReader {
+/// contract except the precompiles ecrecover and SHA-256 and, last of all in `withdrawCredit`, the form's `_pay`.
+abstract contract HubCore is TickReader {
     /// One word; `Slots` knows its layout.
     struct Channel {
         uint256 slot;
     }
 
+    /// Bytes of a row, where its signature stands, and of the struct that is signed (voucher.md 2 and 3).
     uint256 private constant ROW_SIZE = 76;
+    uint256 private constant SIGNATURE = 12;
+    uint256 private constant STRUCT = 3 * 32;
+    /// The same of a tick row (ticks.md 2).
+    uint256 private constant TICK_ROW_SIZE = 124;
+    uint256 private constant TICK_SIGNATURE = 60;
+    uint256 private constant TICK_STRUCT = 6 * 32;
     uint32 private constant CHALLENGE_PERIOD_MAX = 365 days;
 
     /// @inheritdoc IHub
@@ -47,6 +54,23 @@ abstract contract HubCore is VoucherReader {
     /// @inheritdoc IHub
     function settle(address payee, bytes calldata rows) external override {
         _settle(payee, rows);
+    }
+
+    /// @inheritdoc IHub
+    function settleTicks(address payee, bytes calldata rows) external override {
+        if (rows.length % TICK_ROW_SIZE != 0) revert BadTickRows();
+        (uint256 channelsSlot, uint256 at) = _offsets(rows);
+        _prepareTicks(payee, channelsSlot);
+        uint256 total;
+        // As in `_settle`; what a tick adds is below 2^96.
+        unchecked {
+            uint256 end = at + rows.length;
+            for (; at < end; at += TICK_ROW_SIZE) {
+                (bool sound, uint256 ticked) = _readTick(at);
+                if (sound) total += _capture(at, at + 1, TICK_SIGNATURE, TICK_STRUCT, ticked);
+            }
+        }
+        _earn(payee, total);
     }
 
     /// @inheritdoc IHub
@@ -226,32 +250,50 @@ abstract contract HubCore is VoucherReader {
         emit Closed(voucherKey, payee, uint96(Slots.settled(slot)), uint96(returned));
     }
 
-    /// @dev Captures rows for `payee`: the reader locates the channel of each, `Slots.captured` decides.
+    /// @dev Captures plain rows for `payee`.
     function _settle(address payee, bytes calldata rows) private {
         if (rows.length % ROW_SIZE != 0) revert BadRows();
-        uint256 channelsSlot;
-        uint256 at;
+        (uint256 channelsSlot, uint256 at) = _offsets(rows);
+        _prepare(payee, channelsSlot);
+        // Offsets cannot overflow: calldata is short.
+        unchecked {
+            _earn(payee, _capture(at, at + rows.length, SIGNATURE, STRUCT, 0));
+        }
+    }
+
+    /// @dev The storage slot of the mapping of channels, and where in calldata rows begin.
+    function _offsets(bytes calldata rows) private pure returns (uint256 channelsSlot, uint256 at) {
         assembly ('memory-safe') {
             channelsSlot := _channels.slot
             at := rows.offset
         }
-        _prepare(payee, channelsSlot);
-        uint256 total;
+    }
+
+    /// @dev Captures the rows that begin from calldata offset `at` on and before `end`: the reader locates the channel
+    /// of each, `Slots.captured` decides. `offset` and `size` are the reader's, `ticked` comes on top of each amount.
+    /// Plain rows come here together, ticks one by one.
+    function _capture(uint256 at, uint256 end, uint256 offset, uint256 size, uint256 ticked)
+        private
+        returns (uint256 total)
+    {
         // Neither the offsets nor the total can overflow: calldata is short and each gain is below 2^96.
         unchecked {
-            uint256 end = at + rows.length;
             for (; at < end; at += ROW_SIZE) {
-                (uint256 key, uint256 cumulative) = _locate(at);
+                (uint256 key, uint256 cumulative) = _locate(at, offset, size);
                 Channel storage channel_;
                 assembly ('memory-safe') {
                     channel_.slot := key
                 }
-                (uint256 next, uint256 gain) = Slots.captured(channel_.slot, cumulative);
+                (uint256 next, uint256 gain) = Slots.captured(channel_.slot, cumulative + ticked);
                 if (gain == 0) continue;
                 channel_.slot = next;
                 total += gain;
             }
         }
+    }
+
+    /// @dev Credits `payee` with what a batch gained.
+    function _earn(address payee, uint256 total) private {
         if (total == 0) return;
         credit[payee] += total;
         emit Settled(payee, total);

@@ -55,6 +55,8 @@ interface IHub {
     error NotOwner();
     /// @notice The length of `rows` is not a multiple of 76.
     error BadRows();
+    /// @notice The length of the tick rows is not a multiple of 124.
+    error BadTickRows();
     /// @notice Nobody has asked to close the channel.
     error CloseNotRequested();
     /// @notice The challenge period of the channel has not passed yet.
@@ -74,6 +76,13 @@ interface IHub {
     /// of a live channel skips itself. Reverts `BadRows` on a length that is not a multiple of 76.
     /// @param rows Rows of 76 bytes: cumulative amount 12, r 32, vs 32 (docs/spec/voucher.md 3).
     function settle(address payee, bytes calldata rows) external;
+
+    /// @notice Captures tick rows for `payee` as `settle` captures rows; anyone may call. A row claims its amount
+    /// and its unit for each count, and costs its caller some 195 gas for each count. Reverts `BadTickRows` on a
+    /// length that is not a multiple of 124.
+    /// @param rows Rows of 124 bytes: cumulative amount 12, unit 12, length 2, count 2, tick 32, r 32, vs 32
+    /// (docs/spec/ticks.md 2).
+    function settleTicks(address payee, bytes calldata rows) external;
 
     /// @notice Captures `rows` for the caller, then closes each named live channel to the caller and
     /// credits its remainder to its owner. Unknown and closed channels are skipped.

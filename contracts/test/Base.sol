@@ -12,6 +12,18 @@ abstract contract Base {
     uint32 internal constant PERIOD = 1 days;
     bytes32 internal constant VOUCHER_TYPE_HASH = keccak256('Voucher(address payee,uint256 cumulativeAmount)');
 
+    bytes32 internal constant TICK_TYPE_HASH =
+        keccak256('TickVoucher(address payee,uint256 cumulativeAmount,bytes32 root,uint96 unit,uint16 length)');
+
+    /// What a tick voucher promises, and one tick of its chain (ticks.md 1 and 2).
+    struct Tick {
+        uint96 amount;
+        uint96 unit;
+        uint16 length;
+        uint16 count;
+        bytes32 value;
+    }
+
     error AssertionFailed(string what, uint256 actual, uint256 expected);
 
     function check(bool condition, string memory what) internal pure {
@@ -58,6 +70,42 @@ abstract contract Base {
     function signRow(IHub hub, uint256 key, address payee, uint96 cumulative) internal view returns (bytes memory) {
         (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, digestOf(hub.domainSeparator(), payee, cumulative));
         return encodeRow(cumulative, r, s, v - 27);
+    }
+
+    /// @dev The digest of ticks.md 2, written from the page and not from the hub's code.
+    function tickDigestOf(bytes32 separator, address payee, Tick memory tick) internal pure returns (bytes32) {
+        bytes32 root = linked(tick.value, tick.count);
+        bytes32 structHash =
+            keccak256(abi.encode(TICK_TYPE_HASH, payee, uint256(tick.amount), root, tick.unit, tick.length));
+        return keccak256(abi.encodePacked(hex'1901', separator, structHash));
+    }
+
+    /// @dev `link` applied `times` times.
+    function linked(bytes32 value, uint256 times) internal pure returns (bytes32) {
+        for (uint256 i = 0; i < times; ++i) {
+            value = sha256(abi.encode(value));
+        }
+        return value;
+    }
+
+    /// @dev Tick `count` of the chain with a secret end.
+    function tickOf(uint96 amount, uint96 unit, uint16 length, uint16 count, bytes32 end)
+        internal
+        pure
+        returns (Tick memory)
+    {
+        return Tick(amount, unit, length, count, linked(end, length - count));
+    }
+
+    function encodeTick(Tick memory tick, bytes32 r, bytes32 s, uint256 parity) internal pure returns (bytes memory) {
+        bytes memory terms = abi.encodePacked(tick.amount, tick.unit, tick.length, tick.count, tick.value);
+        return abi.encodePacked(terms, r, uint256(s) | (parity << 255));
+    }
+
+    /// @dev A tick row, signed as it stands, in range or not.
+    function signTick(IHub hub, uint256 key, address payee, Tick memory tick) internal view returns (bytes memory) {
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, tickDigestOf(hub.domainSeparator(), payee, tick));
+        return encodeTick(tick, r, s, v - 27);
     }
 
     /// @dev The code that scripts/compile-contracts.mjs wrote, which is the code that gets deployed. The

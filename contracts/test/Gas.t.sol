@@ -88,6 +88,37 @@ abstract contract GasTest is Base {
         check(gas <= 1000 * 10_100, 'settle of 1000: at most 10,100 gas per voucher');
     }
 
+    /// @dev The payee's credit is not zero from the first row on.
+    function test_settleTicks() public {
+        openChannels(105);
+        settleRows(0, 1, '');
+        uint256 one = settleTicks(1, 1, 1, 'settleTicks 1, count 1');
+        settleTicks(2, 1, 64, 'settleTicks 1, count 64');
+        settleTicks(3, 1, 256, 'settleTicks 1, count 256');
+        uint256 most = settleTicks(4, 1, 1024, 'settleTicks 1, count 1024');
+        check(most - one <= 1023 * 200, 'at most 200 gas for each count');
+        settleTicks(5, 100, 64, 'settleTicks 100, count 64');
+    }
+
+    function settleTicks(uint256 from, uint256 rowCount, uint16 count, string memory name)
+        private
+        returns (uint256 gas)
+    {
+        bytes memory rows;
+        for (uint256 i = from; i < from + rowCount; ++i) {
+            uint256 random = uint256(keccak256(abi.encode(i)));
+            // As in `rowsOf`: no byte is zero that a real one would not have. 16 KiB at 3 BTT a GiB.
+            uint96 unit = uint96(between(random >> 128, 45e12, 46e12));
+            Tick memory tick = tickOf(uint96(between(random, 1 ether, 9 ether)), unit, 1024, count, bytes32(random));
+            rows = bytes.concat(rows, signTick(hub, keyOf('gas', i), payee, tick));
+        }
+        hub.settleTicks(payee, rows);
+        gas = record(name);
+        for (uint256 i = from; i < from + rowCount; ++i) {
+            check(hub.channel(vm.addr(keyOf('gas', i)), payee).settled > 1 ether, 'each row was captured');
+        }
+    }
+
     function test_close() public {
         address voucherKey = vm.addr(keyOf('gas', 0));
         openChannels(3);

@@ -284,7 +284,7 @@ contract SettleTest is Reference {
 
     function expectEqualToReference(bytes memory rows) private {
         uint256 before = hub.credit(payee);
-        uint256 gain = expectedGain(hub, payee, rows);
+        uint256 gain = expectedGain(hub, payee, rows, ROW_SIZE);
         uint256[] memory expected = new uint256[](KEYS);
         for (uint256 i = 0; i < KEYS; ++i) {
             expected[i] = settledAfter(hub, vm.addr(key(i)), payee);

@@ -15,6 +15,7 @@ const ROWS = '(address voucherKey, address payee, uint96 deposit)[] rows';
 
 const shared = [
   'function settle(address payee, bytes rows)',
+  'function settleTicks(address payee, bytes rows)',
   'function cooperativeClose(address[] voucherKeys, bytes rows)',
   'function requestClose(address voucherKey, address payee)',
   'function withdraw(address voucherKey, address payee)',
@@ -40,6 +41,7 @@ const shared = [
     'ChannelClosed',
     'NotOwner',
     'BadRows',
+    'BadTickRows',
     'CloseNotRequested',
     'CloseNotDue',
     'NoCredit',

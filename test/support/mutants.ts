@@ -21,8 +21,8 @@ import { Worker } from 'node:worker_threads';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const SUITES = [
-  'NativeHubTest|TokenHubTest|HostileTest|CalldataTest|CodeTest|SlotsTest',
-  'SettleTest|SkipMixTest|VectorsTest',
+  'NativeHubTest|TokenHubTest|HostileTest|CalldataTest|CodeTest|SlotsTest|TicksTest',
+  'SettleTest|SkipMixTest|TicksFuzzTest|TickMixTest|VectorsTest',
   'NativeInvariantTest|TokenInvariantTest',
 ];
 

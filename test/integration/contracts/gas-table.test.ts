@@ -10,7 +10,7 @@ import { expect, it } from 'vitest';
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 /** What one unit of gas has cost on BTTC, lowest and highest, in units of 10^-18 BTT. */
 const PRICES = [3e14, 9e15];
-const COUNTED = /^(?:settle|openMany|cooperativeClose) (\d+)/;
+const COUNTED = /^(?:settle|settleTicks|openMany|cooperativeClose) (\d+)/;
 
 function snapshot(form: string): Record<string, number> {
   const path = join(root, 'contracts', 'snapshots', `${form}.json`);
