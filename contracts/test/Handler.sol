@@ -3,19 +3,20 @@ pragma solidity 0.8.28;
 
 import {IHub} from '../src/IHub.sol';
 import {Model} from './Model.sol';
-import {Rows} from './Rows.sol';
+import {TickRows} from './TickRows.sol';
 
 /// @title Random calls on one hub
 /// @notice Every action first asks the model what must come of it, then calls the hub, and a call that the
 /// rules refuse must revert. How money goes in is left to the two forms.
-abstract contract Handler is Rows {
+abstract contract Handler is TickRows {
     uint256 private constant CHANNELS_MAX = 48;
     uint256 private constant BATCHES_MAX = 8;
 
-    /// A batch that was settled, and how often any deposit had risen by then.
+    /// A batch that was settled, how large its rows are, and how often any deposit had risen by then.
     struct Batch {
         address payee;
         bytes rows;
+        uint256 size;
         uint256 rises;
     }
 
@@ -157,8 +158,30 @@ abstract contract Handler is Rows {
         bytes memory rows = anyRows(payee, seed);
         vm.prank(payerAt(seed));
         core.settle(payee, rows);
+        keep(payee, rows, ROW_SIZE);
+    }
+
+    function settleTicks(uint256 seed) external action onChannel {
+        seed = mixed(seed);
+        address payee = channels[seed % channels.length].payee;
+        if (seed >> 248 & 31 == 0) {
+            try core.settleTicks(payee, new bytes(1 + seed % 123)) {
+                check(false, 'settleTicks should have been refused');
+            } catch {
+                note(Seen.SettleTicksRefused);
+            }
+            return;
+        }
+        bytes memory rows = anyTickRows(payee, seed);
+        vm.prank(payerAt(seed));
+        core.settleTicks(payee, rows);
+        keep(payee, rows, TICK_ROW_SIZE);
+    }
+
+    /// @dev After a batch: its credit is compared, and it is kept for a replay.
+    function keep(address payee, bytes memory rows, uint256 size) private {
         equal(core.credit(payee), credit[payee], 'the credit after a batch');
-        Batch memory batch = Batch(payee, rows, rises);
+        Batch memory batch = Batch(payee, rows, size, rises);
         if (batches.length < BATCHES_MAX) batches.push(batch);
         else batches[batchesKept % BATCHES_MAX] = batch;
         ++batchesKept;
@@ -170,11 +193,14 @@ abstract contract Handler is Rows {
         if (batches.length == 0) return;
         ++calls;
         Batch storage batch = batches[mixed(seed) % batches.length];
-        uint256 gain = captureRows(batch.payee, batch.rows);
+        uint256 gain = captureRows(batch.payee, batch.rows, batch.size);
         if (batch.rises == rises) equal(gain, 0, 'a replay gains nothing');
-        core.settle(batch.payee, batch.rows);
+        bool plain = batch.size == ROW_SIZE;
+        if (plain) core.settle(batch.payee, batch.rows);
+        else core.settleTicks(batch.payee, batch.rows);
         equal(core.credit(batch.payee), credit[batch.payee], 'the credit after a replay');
-        note(gain == 0 ? Seen.Replay : Seen.ReplayAfterRise);
+        if (plain) note(gain == 0 ? Seen.Replay : Seen.ReplayAfterRise);
+        else note(gain == 0 ? Seen.ReplayTicks : Seen.ReplayTicksAfterRise);
     }
 
     function cooperativeClose(uint256 seed) external action onChannel {

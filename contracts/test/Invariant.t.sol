@@ -30,7 +30,7 @@ abstract contract InvariantTest is Base {
     /// @dev `checkAll` and `settleAll` are for this contract, not for the fuzzer. What comes twice is drawn
     /// twice as often.
     function targetSelectors() external view returns (FuzzSelector[] memory list) {
-        bytes4[] memory selectors = new bytes4[](15);
+        bytes4[] memory selectors = new bytes4[](17);
         selectors[0] = Handler.open.selector;
         selectors[1] = Handler.open.selector;
         selectors[2] = Handler.openMany.selector;
@@ -46,6 +46,8 @@ abstract contract InvariantTest is Base {
         selectors[12] = Handler.wait.selector;
         selectors[13] = Handler.force.selector;
         selectors[14] = Handler.enter.selector;
+        selectors[15] = Handler.settleTicks.selector;
+        selectors[16] = Handler.settleTicks.selector;
         list = new FuzzSelector[](1);
         list[0] = FuzzSelector(address(handler), selectors);
     }

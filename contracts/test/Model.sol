@@ -17,7 +17,7 @@ abstract contract Model is Reference {
         uint256 deposit;
         uint256 settled;
         uint256 closeAt;
-        uint256 signed; // the largest amount that the voucher key ever signed for the payee at this hub
+        uint256 signed; // the largest amount or shown claim that the voucher key ever signed for the payee at this hub
     }
 
     /// What can come of an action or of a row. A row is skipped for a reason only if, without that reason,
@@ -58,13 +58,36 @@ abstract contract Model is Reference {
         SkipForeignPayee,
         SkipForeignHub,
         SkipDuplicate,
-        SkipNoise
+        SkipNoise,
+        SettleTick,
+        SettleTickRoot,
+        SettleTickClamped,
+        SettleTickWhileClosing,
+        SettleTicksRefused,
+        ReplayTicks,
+        ReplayTicksAfterRise,
+        SkipTickStale,
+        SkipTickClosed,
+        SkipTickUnknown,
+        SkipTickDuplicate,
+        SkipTickForeignPayee,
+        SkipTickForeignHub,
+        SkipTickPlainSignature,
+        SkipTickParity,
+        SkipTickSignatureRange,
+        SkipTickOffChain,
+        SkipTickNoise,
+        SkipTickLength0,
+        SkipTickLengthMax,
+        SkipTickUnit0,
+        SkipTickCount,
+        SkipTickOverflow
     }
 
     uint256 private constant SEEN_COUNT = uint256(type(Seen).max) + 1;
     /// The names of `Seen` in its order, for the report.
     string private constant SEEN_NAMES =
-        'enter,open,openRefused,openMany,openManySkipped,openManyRefused,topUp,topUpCancelsClose,topUpRefused,settle,settleClamped,settleWhileClosing,settleRefused,cooperativeClose,cooperativeCloseSkipped,requestClose,requestCloseAgain,requestCloseRefused,withdraw,withdrawEarly,withdrawUnasked,withdrawClosed,withdrawCredit,withdrawCreditRefused,replay,replayAfterRise,forced,skipStale,skipClosed,skipUnknown,skipParity,skipRange,skipForeignPayee,skipForeignHub,skipDuplicate,skipNoise';
+        'enter,open,openRefused,openMany,openManySkipped,openManyRefused,topUp,topUpCancelsClose,topUpRefused,settle,settleClamped,settleWhileClosing,settleRefused,cooperativeClose,cooperativeCloseSkipped,requestClose,requestCloseAgain,requestCloseRefused,withdraw,withdrawEarly,withdrawUnasked,withdrawClosed,withdrawCredit,withdrawCreditRefused,replay,replayAfterRise,forced,skipStale,skipClosed,skipUnknown,skipParity,skipRange,skipForeignPayee,skipForeignHub,skipDuplicate,skipNoise,settleTick,settleTickRoot,settleTickClamped,settleTickWhileClosing,settleTicksRefused,replayTicks,replayTicksAfterRise,skipTickStale,skipTickClosed,skipTickUnknown,skipTickDuplicate,skipTickForeignPayee,skipTickForeignHub,skipTickPlainSignature,skipTickParity,skipTickSignatureRange,skipTickOffChain,skipTickNoise,skipTickLength0,skipTickLengthMax,skipTickUnit0,skipTickCount,skipTickOverflow';
     uint256 private constant PAYERS = 3;
     uint256 private constant PAYEES = 20;
 
@@ -163,12 +186,11 @@ abstract contract Model is Reference {
     }
 
     /// @dev Captures a whole batch as the reference reads it, row by row.
-    function captureRows(address payee, bytes memory rows) internal returns (uint256 total) {
+    function captureRows(address payee, bytes memory rows, uint256 size) internal returns (uint256 total) {
         bytes32 separator = core.domainSeparator();
-        for (uint256 start = 0; start < rows.length; start += ROW_SIZE) {
-            bytes memory row = slice(rows, start, ROW_SIZE);
-            address signer = signerOf(separator, payee, row);
-            if (exists(signer, payee)) total += capture(at(signer, payee), uint256(word(row, 0)) >> 160);
+        for (uint256 start = 0; start < rows.length; start += size) {
+            (address signer, uint256 claim) = readRow(separator, payee, slice(rows, start, size));
+            if (exists(signer, payee)) total += capture(at(signer, payee), claim);
         }
     }
 

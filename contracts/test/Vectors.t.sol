@@ -30,10 +30,33 @@ contract VectorsTest is Reference {
         string status;
     }
 
+    struct TickRecord {
+        string name;
+        uint256 chainId;
+        address hub;
+        bytes32 privateKey;
+        address voucherKey;
+        address payee;
+        uint256 amount;
+        uint256 unit;
+        uint256 length;
+        bytes32 end;
+        bytes32 root;
+        bytes32 digest;
+        uint256 count;
+        bytes32 tick;
+        bytes row;
+        uint256 claim;
+        string status;
+    }
+
     string private constant VOUCHER_TYPE =
         'Voucher(uint256 chainId,address hub,bytes32 privateKey,address voucherKey,address payee,uint256 amount,bytes32 domainSeparator,bytes32 digest,bytes row)';
     string private constant MUTATION_TYPE =
         'Mutation(string name,uint256 chainId,address hub,address voucherKey,address payee,bytes row,string status)';
+    string private constant TICK_TYPE =
+        'TickRecord(string name,uint256 chainId,address hub,bytes32 privateKey,address voucherKey,address payee,uint256 amount,uint256 unit,uint256 length,bytes32 end,bytes32 root,bytes32 digest,uint256 count,bytes32 tick,bytes row,uint256 claim,string status)';
+    string private constant TICKS = '../test/vectors/ticks.json';
     string private constant VOUCHERS = '../test/vectors/voucher.json';
     string private constant MUTATIONS = '../test/vectors/voucher-mutations.json';
     address private payer = addressOf('payer', 0);
@@ -103,6 +126,50 @@ contract VectorsTest is Reference {
             }
         }
         check(accepted > 0 && refused > 0, 'both kinds');
+    }
+
+    function test_ticks() public {
+        TickRecord[] memory records = abi.decode(vm.parseJsonTypeArray(read(TICKS), '$', TICK_TYPE), (TickRecord[]));
+        uint256 good;
+        uint256 accepted;
+        for (uint256 i = 0; i < records.length; ++i) {
+            TickRecord memory it = records[i];
+            INativeHub hub = deployAt(it.chainId, it.hub);
+            if (same(it.name, 'good')) {
+                ++good;
+                expectMade(hub, it);
+            }
+            bool ok = same(it.status, 'ok');
+            if (ok) ++accepted;
+            (address signer, uint256 claim) = readRow(hub.domainSeparator(), it.payee, it.row);
+            check(ok == (signer == it.voucherKey), it.name);
+            equal(claim, it.claim, 'claim');
+            // Some records have the channel in common.
+            uint256 id = vm.snapshotState();
+            openOnce(hub, it.voucherKey, it.payee);
+            hub.settleTicks(it.payee, it.row);
+            equal(hub.channel(it.voucherKey, it.payee).settled, ok ? it.claim : 0, it.name);
+            equal(hub.credit(it.payee), ok ? it.claim : 0, it.name);
+            vm.revertToState(id);
+        }
+        check(good >= 256 && records.length - good >= 400, 'as many as the page says');
+        check(accepted > good && accepted < records.length, 'both kinds');
+    }
+
+    /// @dev A good record is made again from its keys.
+    function expectMade(INativeHub hub, TickRecord memory it) private view {
+        check(same(it.status, 'ok'), 'good');
+        bytes32 end = it.end;
+        Tick memory made = tickOf(uint96(it.amount), uint96(it.unit), uint16(it.length), uint16(it.count), end);
+        equal(made.value, it.tick, 'tick');
+        equal(linked(end, it.length), it.root, 'root');
+        equal(tickDigestOf(hub.domainSeparator(), it.payee, made), it.digest, 'digest');
+        equal(vm.addr(uint256(it.privateKey)), it.voucherKey, 'voucher key');
+        equal(keccak256(signTick(hub, uint256(it.privateKey), it.payee, made)), keccak256(it.row), 'bytes');
+    }
+
+    function same(string memory one, string memory other) private pure returns (bool) {
+        return keccak256(bytes(one)) == keccak256(bytes(other));
     }
 
     function openOnce(INativeHub hub, address voucherKey, address payee) private {
