@@ -90,6 +90,9 @@ export const headLagBlocksMax = 16n;
 export const alarmRepeatMs = 600_000;
 /** Rows of one settling transaction: about half a block's gas and 76 KB of the 128 KiB a transaction may have. */
 export const settleRowsMax = 1_000;
+/** Tick rows of one settling transaction, 99 KB, and what their gas may come to: about half a block's. */
+export const tickRowsMax = 800;
+export const tickGasMax = 10_000_000n;
 /** Channels closed by one transaction, each at most about 40,000 gas: a settled row and a credit to a new owner. */
 export const closingsMax = 200;
 /** Ended settlements that the ledger remembers. */

@@ -71,6 +71,11 @@ export interface EscrowBackend {
   topUp(key: ChannelKey, amount: bigint, deposit: bigint): Call;
   /** Calls that each fit into a block and together settle all rows. */
   settle(payee: Address, rows: readonly Uint8Array[]): readonly Call[];
+  /**
+   * Calls that each fit into a block and together settle all tick rows (ticks.md 2), 124 bytes each. One that the
+   * plain head or another tick of the channel outdoes changes nothing.
+   */
+  settleTicks(payee: Address, rows: readonly Uint8Array[]): readonly Call[];
   /** Calls, sent by the payee, that each settle and close some of the channels. */
   cooperativeClose(payee: Address, closings: readonly Closing[]): readonly Call[];
   requestClose(key: ChannelKey): Call;

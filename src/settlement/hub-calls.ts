@@ -4,6 +4,7 @@
  */
 import { hexlify, type Interface, keccak256 } from 'ethers';
 import { type Address, type ChannelKey, type Domain, formatAddress } from '../channels/channel.js';
+import * as Tick from '../channels/tick.js';
 import { ROW_BYTES } from '../channels/voucher.js';
 import { PieceworkError } from '../errors.js';
 import * as limits from '../limits.js';
@@ -11,6 +12,7 @@ import { toHex } from '../units.js';
 import { chunks } from './chunks.js';
 import type { Closing, Opening } from './escrow.js';
 import { abiOf } from './hub-abi.js';
+import { tickGasOf } from './planner.js';
 import type { Call } from './transaction.js';
 
 /** Each takes about 50,000 gas; together a quarter of a block of 20,000,000. */
@@ -52,6 +54,13 @@ export class HubCalls {
     return chunks(rows, limits.settleRowsMax).map((some) =>
       this.#call('settle', [hexlify(payee), packed(some)], `settle ${counted(some.length, 'voucher')}`),
     );
+  }
+
+  settleTicks(payee: Address, rows: readonly Uint8Array[]): readonly Call[] {
+    return tickBatches(rows).map((some) => {
+      const data = [hexlify(payee), packed(some, Tick.TICK_ROW_BYTES)];
+      return this.#call('settleTicks', data, `settle ${counted(some.length, 'tick')}`);
+    });
   }
 
   cooperativeClose(payee: Address, closings: readonly Closing[]): readonly Call[] {
@@ -100,13 +109,32 @@ function names({ voucherKey, payee }: ChannelKey): [string, string] {
   return [hexlify(voucherKey), hexlify(payee)];
 }
 
-function packed(rows: readonly Uint8Array[]): Uint8Array {
-  const bytes = new Uint8Array(rows.length * ROW_BYTES);
+function packed(rows: readonly Uint8Array[], size = ROW_BYTES): Uint8Array {
+  const bytes = new Uint8Array(rows.length * size);
   for (const [index, row] of rows.entries()) {
-    if (row.length !== ROW_BYTES) throw new PieceworkError('INTERNAL', `a row has ${row.length} bytes`);
-    bytes.set(row, index * ROW_BYTES);
+    if (row.length !== size) throw new PieceworkError('INTERNAL', `a row has ${row.length} bytes`);
+    bytes.set(row, index * size);
   }
   return bytes;
+}
+
+/** Tick rows in their order, as many together as one transaction may carry; what they cost depends on their counts. */
+function tickBatches(rows: readonly Uint8Array[]): readonly (readonly Uint8Array[])[] {
+  const batches: Uint8Array[][] = [];
+  let gas = 0n;
+  for (const row of rows) {
+    const alone = tickGasOf([Tick.countOf(row)]);
+    const more = alone - tickGasOf([]);
+    const last = batches.at(-1);
+    if (last && last.length < limits.tickRowsMax && gas + more <= limits.tickGasMax) {
+      last.push(row);
+      gas += more;
+    } else {
+      batches.push([row]);
+      gas = alone;
+    }
+  }
+  return batches;
 }
 
 function counted(count: number, noun: string): string {

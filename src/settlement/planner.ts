@@ -94,6 +94,16 @@ export interface Plan<C> {
  */
 export const hubGas: GasModel = { batch: 60_000n, row: 10_400n, rowsMax: settleRowsMax };
 
+/** Gas of a transaction that settles tick rows: `batch` once, `row` for each row, `step` for each of its counts. */
+export interface TickGasModel {
+  readonly batch: bigint;
+  readonly row: bigint;
+  readonly step: bigint;
+}
+
+/** As `hubGas`: the row with its 124 bytes of calldata and up to seven links on their own, and one of eight links. */
+export const hubTickGas: TickGasModel = { batch: 60_000n, row: 11_500n, step: 197n };
+
 /** Waits until gas is at most 2 % of what is settled, but no longer than a week. */
 export const defaultPolicy: Policy = {
   force: false,
@@ -114,6 +124,11 @@ export function gain(candidate: Pick<Candidate, 'authorized' | 'settled' | 'depo
 /** Gas of settling `count` rows, in as many transactions as that takes. */
 export function gasOf(count: number, model: GasModel = hubGas): bigint {
   return BigInt(batchesOf(count, model)) * model.batch + BigInt(count) * model.row;
+}
+
+/** Gas of settling tick rows with these counts, a count for each row, in one transaction. */
+export function tickGasOf(counts: readonly number[], model: TickGasModel = hubTickGas): bigint {
+  return counts.reduce((sum, count) => sum + model.row + BigInt(count) * model.step, model.batch);
 }
 
 /**

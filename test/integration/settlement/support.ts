@@ -4,9 +4,10 @@
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { getBytes, hexlify, keccak256, Signature, toUtf8Bytes, Wallet } from 'ethers';
+import { getBytes, hexlify, keccak256, Signature, sha256, toUtf8Bytes, Wallet } from 'ethers';
 import { expect } from 'vitest';
 import type { ChannelKey, Domain } from '../../../src/channels/channel.js';
+import * as Tick from '../../../src/channels/tick.js';
 import * as Voucher from '../../../src/channels/voucher.js';
 import { PieceworkError } from '../../../src/errors.js';
 import type { Account } from '../../../src/settlement/account.js';
@@ -99,21 +100,57 @@ export async function row(
   payee: Uint8Array,
   amount: bigint,
 ): Promise<Uint8Array> {
-  const name = {
-    name: 'Piecework',
-    version: '1',
-    chainId: domain.chainId,
-    verifyingContract: hexlify(domain.hub),
-  };
-  const types = {
-    Voucher: [
-      { name: 'payee', type: 'address' },
-      { name: 'cumulativeAmount', type: 'uint256' },
-    ],
-  };
-  const signed = await wallet.signTypedData(name, types, { payee: hexlify(payee), cumulativeAmount: amount });
+  const types = { Voucher: FIELDS };
+  const signed = await wallet.signTypedData(nameOf(domain), types, {
+    payee: hexlify(payee),
+    cumulativeAmount: amount,
+  });
   const { r, yParityAndS } = Signature.from(signed);
   return Voucher.encode({ amount, r: getBytes(r), vs: getBytes(yParityAndS) });
+}
+
+const FIELDS = [
+  { name: 'payee', type: 'address' },
+  { name: 'cumulativeAmount', type: 'uint256' },
+];
+const TICK_FIELDS = [
+  ...FIELDS,
+  { name: 'root', type: 'bytes32' },
+  { name: 'unit', type: 'uint96' },
+  { name: 'length', type: 'uint16' },
+];
+
+const nameOf = ({ chainId, hub }: Domain) => ({
+  name: 'Piecework',
+  version: '1',
+  chainId,
+  verifyingContract: hexlify(hub),
+});
+
+/** Tick `count` of a chain with a fixed end, signed by ethers from the typed data of ticks.md 2. */
+export async function tickRow(
+  wallet: Wallet,
+  domain: Domain,
+  payee: Uint8Array,
+  chain: { readonly amount: bigint; readonly unit: bigint; readonly length: number },
+  count: number,
+): Promise<Uint8Array> {
+  const { amount, unit, length } = chain;
+  const values = [keccak256(toUtf8Bytes('the end of a chain'))];
+  while (values.length <= length) values.unshift(sha256(values[0]!));
+  const signed = await wallet.signTypedData(
+    nameOf(domain),
+    { TickVoucher: TICK_FIELDS },
+    { payee: hexlify(payee), cumulativeAmount: amount, root: values[0], unit, length },
+  );
+  const { r, yParityAndS } = Signature.from(signed);
+  return Tick.encode({
+    ...chain,
+    count,
+    tick: getBytes(values[count]!),
+    r: getBytes(r),
+    vs: getBytes(yParityAndS),
+  });
 }
 
 /** Waits until something has come to pass, and fails when it does not. */
