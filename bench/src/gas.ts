@@ -3,6 +3,9 @@
  * is timed and nothing varies from run to run, so each figure is one transaction. Main rows show the steady state
  * (the payee has settled before, the payer has opened before); first-ever cases are told beside them.
  */
+import { hash as digestOf } from 'node:crypto';
+import { TypedDataEncoder } from 'ethers';
+import * as Tick from '../../dist/channels/tick.js';
 import { call } from '../../dist/native/binding.js';
 import * as Chains from '../../dist/settlement/chain.js';
 import * as Deploy from '../../dist/settlement/deploy.js';
@@ -35,6 +38,16 @@ const MINIMAL: Readonly<Record<number, number>> = { 1: 48_428, 10: 13_713, 100: 
 const DEPOSIT = 1_234_567_890_123_456_789n;
 const AMOUNT = 123_456_789_012_345_678n;
 const CHALLENGE_PERIOD = 3_600;
+/** 16 KiB at 3 BTT a GiB. */
+const UNIT = 45_776_367_187_501n;
+const CHAIN_LENGTH = 1_024;
+const TICK_FIELDS = [
+  { name: 'payee', type: 'address' },
+  { name: 'cumulativeAmount', type: 'uint256' },
+  { name: 'root', type: 'bytes32' },
+  { name: 'unit', type: 'uint96' },
+  { name: 'length', type: 'uint16' },
+];
 
 interface Channel {
   readonly voucherKey: Uint8Array;
@@ -57,7 +70,12 @@ interface Scene {
 export async function gas(_settings: Settings): Promise<Row[]> {
   const scene = await openScene();
   try {
-    return [...(await opening(scene)), ...(await settling(scene)), ...(await closing(scene))];
+    return [
+      ...(await opening(scene)),
+      ...(await settling(scene)),
+      ...(await ticking(scene)),
+      ...(await closing(scene)),
+    ];
   } finally {
     await scene.end();
   }
@@ -127,6 +145,54 @@ async function settling(scene: Scene): Promise<Row[]> {
   }
   return rows;
 }
+
+/** After `settling`: the payee has been credited before. */
+async function ticking(scene: Scene): Promise<Row[]> {
+  const { hub, payee } = scene;
+  const { address } = payee.account;
+  const redeem = async (rowCount: number, count: number): Promise<number> => {
+    const some = channels(rowCount);
+    await openAll(scene, payee, some);
+    const before = await hub.credit(address, await scene.chain.head());
+    const rows = some.map((channel) => tickRow(scene, channel, address, count));
+    const total = await used(payee, only(hub.settleTicks(address, rows)));
+    const gained = (await hub.credit(address, await scene.chain.head())) - before;
+    const claims = rows.reduce((sum, one) => sum + Tick.claimOf(one), 0n);
+    check(gained === claims, `ticks that claim ${claims} credited ${gained}`);
+    return total;
+  };
+  const one = await redeem(1, 64);
+  const longest = await redeem(1, CHAIN_LENGTH);
+  const batch = await redeem(100, 64);
+  const steps = CHAIN_LENGTH - 64;
+  return [
+    row('gas.settle_ticks.1x64', 'settleTicks of 1 row of 64 ticks', one, 1, null, true),
+    row('gas.settle_ticks.1x1024', 'settleTicks of 1 row of 1,024 ticks', longest, 1, null, true),
+    row('gas.settle_ticks.100x64', 'settleTicks of 100 rows of 64 ticks, per row', batch, 100, null, true),
+    row('gas.settle_ticks.step', 'what each tick of a row costs', longest - one, steps, null, true),
+  ];
+}
+
+/** Tick `count` of a chain whose end is the channel's secret, hashed. */
+function tickRow({ hub }: Scene, { secret }: Channel, payee: Uint8Array, count: number): Uint8Array {
+  let value: Uint8Array = digestOf('sha256', secret, 'buffer');
+  let tick = value;
+  for (let left = CHAIN_LENGTH; left > 0; left--) {
+    if (left === count) tick = value;
+    value = digestOf('sha256', value, 'buffer');
+  }
+  const { chainId, hub: verifyingContract } = hub.domain;
+  const digest = TypedDataEncoder.hash(
+    { name: 'Piecework', version: '1', chainId, verifyingContract: hex(verifyingContract) },
+    { TickVoucher: TICK_FIELDS },
+    { payee: hex(payee), cumulativeAmount: AMOUNT, root: hex(value), unit: UNIT, length: CHAIN_LENGTH },
+  );
+  const signature = call((addon) => addon.signDigests(secret, Buffer.from(digest.slice(2), 'hex')));
+  const [r, vs] = [signature.slice(0, 32), signature.slice(32)];
+  return Tick.encode({ amount: AMOUNT, unit: UNIT, length: CHAIN_LENGTH, count, tick, r, vs });
+}
+
+const hex = (bytes: Uint8Array): string => `0x${Buffer.from(bytes).toString('hex')}`;
 
 async function closing(scene: Scene): Promise<Row[]> {
   const { hub, payer, payee, dev } = scene;
