@@ -8,6 +8,7 @@ mod support;
 use piecework_core::Code;
 use piecework_core::journal::{frame, segment};
 use piecework_core::ledger::Ledger;
+use piecework_core::records::read::Table;
 use support::*;
 
 const SEGMENT: u64 = 8192;
@@ -283,6 +284,95 @@ fn a_clean_close_leaves_nothing_to_replay() {
     assert_eq!(summary.checkpoint_sequence, summary.sequence);
     assert_eq!(again.state_hash().unwrap(), hash);
     assert_eq!(one(&again, grant(0, 1, 1 << 40)), "ok");
+}
+
+/// Puts bytes into a checkpoint and makes its checksum right again.
+fn forge(path: &std::path::Path, from: usize, bytes: &[u8]) {
+    let mut whole = std::fs::read(path).unwrap();
+    let end = whole.len() - 4;
+    whole[from..from + bytes.len()].copy_from_slice(bytes);
+    let sum = crc32c::crc32c(&whole[..end]);
+    whole[end..].copy_from_slice(&sum.to_le_bytes());
+    std::fs::write(path, whole).unwrap();
+}
+
+#[test]
+fn a_checkpoint_that_no_ledger_wrote_is_passed_over_or_reads_as_a_sound_state() {
+    let folder = Folder::new();
+    let ledger = open(&folder.0, SEGMENT);
+    let batch = [
+        Put::payer(1).record(),
+        Put::payer(2).record(),
+        session_open(0, 1, 1, 1000, 1, 50),
+        session_open(1, 2, 2, 1000, 1, 50),
+        budget(1, 9999),
+        budget(2, 9999),
+        purchase(0, 5, 1 << 20),
+        purchase(1, 6, 1 << 20),
+        note(1, 1, Some((0, 3))),
+    ];
+    let bytes = ledger.commit(&batch.concat(), b"abc").unwrap();
+    assert!(outcomes(&bytes).iter().all(|name| *name == "ok"));
+    let hash = ledger.state_hash().unwrap();
+    ledger.close().unwrap();
+    let path = folder.files("checkpoint-", ".pwc").pop().unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    let (mut passed_over, mut sound) = (0, 0);
+    for from in (64..whole.len() - 8).step_by(3) {
+        for word in [[0; 4], [1, 0, 0, 0], [0xff; 4]] {
+            std::fs::write(&path, &whole).unwrap();
+            forge(&path, from, &word);
+            let (ledger, summary) = try_open(&folder.0, SEGMENT).unwrap();
+            for table in [Table::Sessions, Table::Outstanding, Table::Budgets] {
+                ledger.read(table, 0, usize::MAX).unwrap();
+            }
+            match summary.checkpoints_damaged {
+                0 => sound += 1,
+                _ => passed_over += 1,
+            }
+            let is_same = ledger.state_hash().unwrap() == hash;
+            assert!(
+                is_same || summary.checkpoints_damaged == 0,
+                "word at {from}"
+            );
+        }
+    }
+    // A deposit or a key may be any; counts, indexes and sums may not.
+    assert!(passed_over > 150 && sound > 150, "{passed_over} {sound}");
+}
+
+#[test]
+fn a_sequence_that_no_ledger_reaches_is_corruption() {
+    let folder = Folder::new();
+    let ledger = ready(&folder, 4096);
+    ledger.close().unwrap();
+    let hash = ledger_hash(&folder);
+    let last = folder.files("checkpoint-", ".pwc").pop().unwrap();
+    for sequence in [u64::MAX, u64::MAX - 1, 1 << 53] {
+        let forged = folder.0.join(format!("checkpoint-{sequence:016x}.pwc"));
+        std::fs::copy(&last, &forged).unwrap();
+        forge(&forged, 32, &sequence.to_le_bytes());
+        let (ledger, summary) = try_open(&folder.0, 4096).unwrap();
+        assert_eq!(summary.checkpoints_damaged, 1);
+        assert_eq!(ledger.state_hash().unwrap(), hash);
+        drop(ledger);
+        std::fs::remove_file(&forged).unwrap();
+        let copy = folder.copy();
+        for path in copy.files("", ".pwc").iter().chain(&copy.files("", ".pwj")) {
+            std::fs::remove_file(path).unwrap();
+        }
+        let mut header = std::fs::read(segment::path(&folder.0, 1)).unwrap();
+        header[32..40].copy_from_slice(&sequence.to_le_bytes());
+        let sum = crc32c::crc32c(&header[..60]);
+        header[60..64].copy_from_slice(&sum.to_le_bytes());
+        std::fs::write(segment::path(&copy.0, sequence), header).unwrap();
+        let error = try_open(&copy.0, 4096).err().unwrap();
+        assert_eq!(error.code, Code::JournalCorrupt);
+    }
+}
+
+fn ledger_hash(folder: &Folder) -> [u8; 32] {
+    open(&folder.0, 4096).state_hash().unwrap()
 }
 
 #[test]

@@ -17,6 +17,8 @@ use crate::records::{bytes, u32_at, u64_at};
 const MAGIC: [u8; 8] = *b"PWCHKP01";
 const FORMAT: u32 = 1;
 const HEADER_SIZE: usize = 64;
+/// Bytes of the checksum at the end.
+const SUM_SIZE: u64 = 4;
 /// Where a checkpoint is written before it gets its name.
 pub const TEMPORARY_NAME: &str = "checkpoint.tmp";
 
@@ -76,14 +78,20 @@ pub fn read(path: &Path) -> Option<Checkpoint> {
     if !is_whole(path).unwrap_or(false) {
         return None;
     }
-    let mut input = BufReader::with_capacity(1 << 20, File::open(path).ok()?);
+    let file = File::open(path).ok()?;
+    let size = file.metadata().ok()?.len();
+    let mut input = BufReader::with_capacity(1 << 20, file).take(size - SUM_SIZE);
     let mut header = [0; HEADER_SIZE];
     input.read_exact(&mut header).ok()?;
     if header[..8] != MAGIC || u32_at(&header, 8) != FORMAT {
         return None;
     }
+    let state = snapshot::read(&mut input).ok()?;
+    if input.limit() > 0 {
+        return None;
+    }
     Some(Checkpoint {
-        state: snapshot::read(&mut input).ok()?,
+        state,
         sequence: u64_at(&header, 32),
         crc: u32_at(&header, 12),
         identity: Identity {
@@ -109,10 +117,10 @@ fn header(identity: &Identity, sequence: u64, crc: u32) -> [u8; HEADER_SIZE] {
 fn is_whole(path: &Path) -> io::Result<bool> {
     let mut file = File::open(path)?;
     let size = file.metadata()?.len();
-    if size < HEADER_SIZE as u64 + 4 {
+    if size < HEADER_SIZE as u64 + SUM_SIZE {
         return Ok(false);
     }
-    let (mut crc, mut left) = (0, size - 4);
+    let (mut crc, mut left) = (0, size - SUM_SIZE);
     let mut buffer = vec![0; 1 << 20];
     while left > 0 {
         let part = buffer.len().min(left as usize);

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use crate::Address;
 use crate::error::Error;
-use crate::journal::segment::{self, Identity, corrupt};
-use crate::journal::{checkpoint, disk, frame};
+use crate::journal::checkpoint::{self, Checkpoint};
+use crate::journal::segment::{self, Identity, SEQUENCE_MAX, corrupt};
+use crate::journal::{disk, frame};
 use crate::ledger::event::Event;
 use crate::ledger::evolve::evolve;
 use crate::ledger::state::State;
@@ -142,7 +143,9 @@ impl Reader<'_> {
         };
         for sequence in files.checkpoints.iter().rev() {
             let path = checkpoint::path(folder, *sequence);
-            match checkpoint::read(&path).filter(|found| found.sequence == *sequence) {
+            let is_named =
+                |found: &Checkpoint| found.sequence == *sequence && *sequence <= SEQUENCE_MAX;
+            match checkpoint::read(&path).filter(is_named) {
                 None => reader.recovery.checkpoints_damaged += 1,
                 Some(found) => {
                     reader.identify(&found.identity, &path)?;
@@ -178,7 +181,8 @@ impl Reader<'_> {
             first if first == from + 1 => (first, Some(self.recovery.crc)),
             first => (first, None),
         });
-        if first_sequence != first || first_sequence != expected {
+        let is_expected = first_sequence == first && first == expected;
+        if !is_expected || !(1..=SEQUENCE_MAX).contains(&first) {
             return Err(corrupt(
                 path,
                 32,

@@ -12,6 +12,9 @@ pub const HEADER_SIZE: usize = 64;
 /// The preallocated segment that has no first sequence yet.
 pub const NEXT_NAME: &str = "next.pwj";
 
+/// The greatest sequence that is read: no ledger gets there, and one more than it is still a number.
+pub const SEQUENCE_MAX: u64 = (1 << 53) - 1;
+
 const MAGIC: [u8; 8] = *b"PWJRNL01";
 const FORMAT: u32 = 1;
 

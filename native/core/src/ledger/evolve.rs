@@ -5,6 +5,7 @@
 
 use crate::amount::{self, Amount};
 use crate::ledger::command::Role;
+use crate::ledger::decide::NOTE_SIZE_MAX;
 use crate::ledger::event::Event;
 use crate::ledger::state::{Channel, Outstanding, Session, State};
 use crate::status::Status;
@@ -136,6 +137,9 @@ pub fn evolve(state: &mut State, event: &Event<'_>) -> Result<(), Misfit> {
             authorize(channel, row)
         }
         Event::NoteKept { space, key, value } => {
+            if value.is_some_and(|bytes| bytes.len() > NOTE_SIZE_MAX) {
+                return Err(Misfit);
+            }
             match value {
                 Some(bytes) => state.notes.insert((space, key), bytes.into()),
                 None => state.notes.remove(&(space, key)),

@@ -5,6 +5,7 @@
 //! for, so that screening and reading go on meanwhile. What they see may be one batch ahead of the
 //! disk: only the outcome of a commit says that something is durable.
 
+pub mod audit;
 pub mod batch;
 pub mod command;
 pub mod decide;

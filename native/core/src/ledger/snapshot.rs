@@ -5,6 +5,7 @@
 use std::io::{self, Read, Write};
 
 use crate::amount::Amount;
+use crate::ledger::audit;
 use crate::ledger::command::Role;
 use crate::ledger::state::{Channel, Outstanding, Session, State};
 use crate::voucher::Row;
@@ -58,22 +59,26 @@ pub fn write(state: &State, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads a state; fails with `InvalidData` on anything that `write` would not have written.
+/// Reads a state; fails with `InvalidData` on anything that `write` would not have written of a sound state.
 pub fn read(input: &mut impl Read) -> io::Result<State> {
     let mut state = State::default();
-    for _ in 0..int(input)? {
-        let payee = array(input)?;
-        state.intern_payee(payee);
+    for at in 0..int(input)? {
+        ensure(state.intern_payee(array(input)?) == at)?;
     }
     for _ in 0..int(input)? {
         let channel = channel(input)?;
-        ensure((channel.payee as usize) < state.payees.len())?;
+        let payee = state.payees.get(channel.payee as usize);
+        let payee = payee.ok_or(io::ErrorKind::InvalidData)?;
+        let is_known = state.find_channel(&channel.voucher_key, payee).is_some();
+        ensure(!is_known)?;
+        ensure(channel.role == Role::Payee || !state.has_key_index(channel.key_index))?;
         state.push_channel(channel);
     }
     for at in 0..int(input)? {
         ensure(state.intern_torrent(array(input)?) == at)?;
         let has_limit = flag(input)?;
         let limit = amount(input)?;
+        ensure(has_limit || limit == Amount::ZERO)?;
         let torrent = &mut state.torrents[at as usize];
         torrent.limit = has_limit.then_some(limit);
         torrent.spent = amount(input)?;
@@ -83,31 +88,50 @@ pub fn read(input: &mut impl Read) -> io::Result<State> {
         let session = session(input)?;
         ensure((session.channel as usize) < state.channels.len())?;
         ensure((session.torrent as usize) < state.torrents.len())?;
+        ensure(state.find_session(&session.session_id).is_none())?;
         state.push_session(session);
     }
     for _ in 0..int(input)? {
         let key = (int(input)?, int(input)?);
         let (session, bytes) = (int(input)?, int(input)?);
         ensure((session as usize) < state.sessions.len())?;
+        ensure(
+            state
+                .outstanding
+                .last_key_value()
+                .is_none_or(|(last, _)| *last < key),
+        )?;
         state
             .outstanding
             .insert(key, Outstanding { session, bytes });
     }
     for _ in 0..int(input)? {
-        let (channel, torrent) = (int(input)?, int(input)?);
-        ensure((channel as usize) < state.channels.len())?;
-        ensure((torrent as usize) < state.torrents.len())?;
-        let sum = amount(input)?;
-        state.forfeited.insert((channel, torrent), sum);
+        let key = (int(input)?, int(input)?);
+        ensure((key.0 as usize) < state.channels.len())?;
+        ensure((key.1 as usize) < state.torrents.len())?;
+        ensure(
+            state
+                .forfeited
+                .last_key_value()
+                .is_none_or(|(last, _)| *last < key),
+        )?;
+        state.forfeited.insert(key, amount(input)?);
     }
     for _ in 0..int(input)? {
         let key = (u16::from_le_bytes(array(input)?), array(input)?);
+        ensure(
+            state
+                .notes
+                .last_key_value()
+                .is_none_or(|(last, _)| *last < key),
+        )?;
         let size = int(input)? as usize;
         ensure(size <= crate::ledger::decide::NOTE_SIZE_MAX)?;
         let mut value = vec![0; size];
         input.read_exact(&mut value)?;
         state.notes.insert(key, value.into());
     }
+    ensure(audit::is_sound(&state))?;
     Ok(state)
 }
 
