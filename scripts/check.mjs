@@ -10,7 +10,7 @@ const CHECKS = [
   [
     'clippy',
     'cargo',
-    ['clippy', '--release', '--locked', '--all-targets', '--quiet', '--', '-D', 'warnings'],
+    ['clippy', '--release', '--locked', '--workspace', '--all-targets', '--quiet', '--', '-D', 'warnings'],
   ],
 ];
 let failed = 0;

@@ -20,13 +20,15 @@ console.log(`\n${totals.passed} passed, ${totals.failed} failed${skipped}`);
 process.exitCode = totals.failed > 0 || totals.passed === 0 ? 1 : 0;
 
 async function rust() {
-  console.log('— Rust: piecework-core');
+  console.log('— Rust: piecework-core, and its fuzz targets in short');
   const { status, output } = await run('cargo', [
     'test',
     '--release',
     '--locked',
     '-p',
     'piecework-core',
+    '-p',
+    'piecework-fuzz',
     '--quiet',
   ]);
   count(output, /test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored/g, status);

@@ -1,0 +1,317 @@
+//! Sequences of commands: whatever comes, in whatever order, the sums stay those of `docs/spec/ledger.md` 1, what
+//! only grows only grows, a refused batch leaves no trace, and a restart gives the same state.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use piecework_core::amount::{AMOUNT_MAX, Amount};
+use piecework_core::ledger::Ledger;
+use piecework_core::records::command::{self, STRIDE, channel_put, note};
+use piecework_core::records::outcome::outcome;
+use piecework_core::records::read::{Table, budget, channel, outstanding, session};
+use piecework_core::records::{Field, Kind};
+use piecework_core::voucher::{self, Row};
+use piecework_core::{Address, amount, keys};
+
+use crate::Seen;
+use crate::source::Source;
+
+const SEED: [u8; 32] = [0x33; 32];
+const HUB: Address = [0x11; 20];
+const PAYEE: Address = [0x22; 20];
+const BLOBS: &[u8] = b"the side buffer of every batch";
+const AMOUNTS: [u128; 16] = [
+    0,
+    1,
+    99,
+    1000,
+    1001,
+    5000,
+    60_000,
+    800_000,
+    1 << 20,
+    1 << 40,
+    1 << 64,
+    1 << 90,
+    1 << 95,
+    AMOUNT_MAX - 1,
+    AMOUNT_MAX,
+    AMOUNT_MAX + 1,
+];
+const SIZES: [u64; 8] = [
+    0,
+    1,
+    16_384,
+    262_144,
+    1 << 20,
+    999_999,
+    u32::MAX as u64,
+    1 << 53,
+];
+/// Amounts that the ledger's own keys have signed before it began.
+const SIGNED: [u128; 4] = [1, 1000, 50_000, 1 << 90];
+const OWN_KEYS: usize = 6;
+/// The kind of a command that is screened as if its signature were verified.
+const VOUCHER: u8 = 5;
+
+/// The addresses of the ledger's own keys, and rows that they signed.
+static OWN: LazyLock<Vec<(Address, Vec<Row>)>> = LazyLock::new(|| {
+    let domain = voucher::domain_separator(199, &HUB);
+    let own = |index| {
+        let key = keys::derive(&SEED, index);
+        let sign = |value: &u128| {
+            let value = Amount::new(*value).unwrap_or_default();
+            voucher::sign(&domain, &key, &PAYEE, value)
+        };
+        let rows = SIGNED.iter().map(sign).collect();
+        (voucher::address_of_secret(&key), rows)
+    };
+    (0..OWN_KEYS as u64).map(own).collect()
+});
+
+/// A folder in memory where the system has one, which goes away with its owner.
+pub struct Folder(pub PathBuf);
+
+impl Folder {
+    /// A new empty folder.
+    #[must_use]
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Folder {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let nth = COUNT.fetch_add(1, Ordering::Relaxed);
+        let memory = PathBuf::from("/dev/shm");
+        let parent = if memory.is_dir() {
+            memory
+        } else {
+            std::env::temp_dir()
+        };
+        let path = parent.join(format!("piecework-fuzz-{}-{nth}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).expect("a folder can be made");
+        Folder(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A batch of up to eight commands that `source` steers, and its side buffer.
+pub fn batch(source: &mut Source<'_>) -> (Vec<u8>, Vec<u8>) {
+    let count = 1 + source.below(8);
+    let commands = (0..count).flat_map(|_| one(source)).collect();
+    (commands, BLOBS.to_vec())
+}
+
+/// One command. Kinds that build on others are drawn more often than those that they build on.
+fn one(source: &mut Source<'_>) -> [u8; STRIDE] {
+    const KINDS: [u8; 24] = [
+        1, 1, 2, 2, 3, 4, 4, 4, 5, 5, 5, 6, 7, 7, 8, 8, 8, 9, 10, 10, 10, 11, 12, 13,
+    ];
+    let kind = match source.byte() {
+        255 => source.byte(),
+        byte => KINDS[usize::from(byte) % KINDS.len()],
+    };
+    let mut record = [0; STRIDE];
+    record[0] = kind;
+    let found = command::ALL.iter().find(|(number, _)| *number == kind);
+    for field in found.map_or([].as_slice(), |(_, layout)| &layout.fields[1..]) {
+        fill(&mut record, field, source);
+    }
+    let role = record[channel_put::ROLE];
+    if kind == 1 {
+        record[channel_put::PAYEE..channel_put::PAYEE + 20].copy_from_slice(&PAYEE);
+        if role == 2 {
+            let index = source.below(OWN_KEYS);
+            let own = OWN[index].0;
+            let at = channel_put::VOUCHER_KEY;
+            record[at..at + 20].copy_from_slice(&own);
+            // Rarely another index, whose key is not the one named.
+            let index = index as u64 + u64::from(source.byte() == 255);
+            let at = channel_put::KEY_INDEX;
+            record[at..at + 8].copy_from_slice(&index.to_le_bytes());
+        }
+    }
+    record
+}
+
+fn fill(record: &mut [u8; STRIDE], field: &Field, source: &mut Source<'_>) {
+    let bytes = &mut record[field.offset..field.offset + field.size];
+    match (field.name, field.kind) {
+        ("role", _) => bytes[0] = 1 + (source.byte() & 1),
+        ("verified", _) => bytes[0] = u8::from(source.byte() < 240),
+        ("row", _) => {
+            let signed = &OWN[source.below(OWN_KEYS)].1;
+            let row = signed[source.below(SIGNED.len())];
+            bytes.copy_from_slice(&row.0);
+            if source.byte() & 1 == 0 {
+                let value = source.pick(&AMOUNTS).min(AMOUNT_MAX);
+                bytes[..12].copy_from_slice(&value.to_be_bytes()[4..]);
+            }
+        }
+        ("closeAt", _) => bytes[0] = u8::from(source.byte() > 250),
+        ("valueOffset" | "valueSize", _) => bytes[0] = source.byte() % 20,
+        (_, Kind::Amount) => {
+            let small = u128::from(source.byte()) * 97;
+            let great = source.pick(&AMOUNTS);
+            let value = source.pick(&[small, small, great]);
+            bytes.copy_from_slice(&value.to_le_bytes());
+        }
+        ("bytes" | "deliveredBytes", _) => {
+            let value = source.pick(&SIZES).to_le_bytes();
+            let size = bytes.len();
+            bytes.copy_from_slice(&value[..size]);
+        }
+        (_, Kind::U8 | Kind::U16 | Kind::U32 | Kind::U64) => bytes[0] = source.byte() % 6,
+        (_, Kind::Flag) => bytes[0] = source.byte() & 1,
+        (_, Kind::Bytes) => bytes.fill(1 + source.byte() % 8),
+    }
+}
+
+thread_local! {
+    static HOME: RefCell<Folder> = RefCell::new(Folder::new());
+}
+
+/// Batches of commands on a new ledger, with restarts between them. Of each batch the first status is counted.
+pub fn run(data: &[u8]) -> Seen {
+    HOME.with_borrow(|home| {
+        home.write(&Vec::new());
+        let mut source = Source::new(data);
+        let mut ledger = crate::journal::open(&home.0).expect("a new ledger opens");
+        let mut seen = Seen::default();
+        let mut before = Vec::new();
+        while source.has_more() {
+            let restarts = source.byte();
+            let (commands, blobs) = batch(&mut source);
+            let count = commands.len() / STRIDE;
+            let untouched = ledger.state_hash().expect("it is sound");
+            let screened = ledger.screen(&commands, &blobs).expect("it is sound");
+            let outcomes = ledger.commit(&commands, &blobs).expect("a commit is taken");
+            let accepted = outcomes[outcome::STATUS] == 0;
+            seen.checked += count as u64;
+            seen.accepted += u64::from(accepted);
+            let hash = ledger.state_hash().expect("it is sound");
+            if count == 1 {
+                let known = accepted || screened[0] != 0 || commands[0] == VOUCHER;
+                assert!(known, "screening let a command through that was refused");
+                assert!(
+                    accepted || hash == untouched,
+                    "a refused command left a trace"
+                );
+            }
+            before = check_sums(&ledger, before);
+            if restarts < 40 {
+                if restarts < 20 {
+                    ledger.close().expect("it closes");
+                }
+                drop(ledger);
+                ledger = crate::journal::open(&home.0).expect("it opens again");
+                assert_eq!(ledger.state_hash().expect("it is sound"), hash, "a restart");
+            }
+        }
+        seen
+    })
+}
+
+/// What a payer has signed is signed by the key of its channel.
+fn check_row(channel_record: &[u8]) {
+    let domain = voucher::domain_separator(199, &HUB);
+    let mut row = Row::EMPTY;
+    row.0
+        .copy_from_slice(&channel_record[channel::ROW..channel::ROW + 76]);
+    let digest = voucher::digest(&domain, &PAYEE, row.amount());
+    let signer = voucher::recover(&digest, &row.signature()).expect("a signer");
+    let at = channel::VOUCHER_KEY;
+    assert_eq!(signer, channel_record[at..at + 20]);
+}
+
+fn int(record: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]])
+}
+
+fn long(record: &[u8], at: usize) -> u128 {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&record[at..at + 16]);
+    u128::from_le_bytes(bytes)
+}
+
+fn count_at(record: &[u8], at: usize) -> u64 {
+    u64::from(int(record, at)) | u64::from(int(record, at + 4)) << 32
+}
+
+/// Recomputes every sum of a channel and a budget from sessions and outstanding pieces; gives the channels.
+fn check_sums(ledger: &Ledger, before: Vec<u8>) -> Vec<u8> {
+    let table = |which| ledger.read(which, 0, usize::MAX).expect("it is sound");
+    let channels = table(Table::Channels);
+    let (stride, sessions) = (channel::LAYOUT.stride, table(Table::Sessions));
+    let mut waiting = vec![0u64; sessions.len() / session::LAYOUT.stride];
+    for piece in table(Table::Outstanding).chunks_exact(outstanding::LAYOUT.stride) {
+        waiting[int(piece, outstanding::SESSION) as usize] +=
+            u64::from(int(piece, outstanding::BYTES));
+    }
+    let mut sums = vec![(0u128, 0u128); channels.len() / stride];
+    let mut by_torrent = std::collections::BTreeMap::<[u8; 20], (u128, u128)>::new();
+    for (s, ahead) in sessions.chunks_exact(session::LAYOUT.stride).zip(&waiting) {
+        let price = Amount::new(long(s, session::PRICE_MIB)).expect("a uint96");
+        let bytes = count_at(s, session::BYTES);
+        assert_eq!(count_at(s, session::OUTSTANDING_BYTES), *ahead);
+        let owed = amount::value(price, bytes).expect("it was priced");
+        let more = amount::value(price, bytes + ahead).expect("it was priced") - owed;
+        let at = int(s, session::CHANNEL) as usize;
+        sums[at] = (sums[at].0 + owed, sums[at].1 + more);
+        if channels[at * stride + channel::ROLE] == 2 {
+            let mut infohash = [0; 20];
+            infohash.copy_from_slice(&s[session::INFOHASH..session::INFOHASH + 20]);
+            let of = by_torrent.entry(infohash).or_default();
+            *of = (of.0 + owed, of.1 + more);
+        }
+    }
+    for (c, (owed, more)) in channels.chunks_exact(stride).zip(sums) {
+        let (granted, written_off) = (long(c, channel::GRANTED), long(c, channel::WRITTEN_OFF));
+        if c[channel::ROLE] == 1 {
+            assert_eq!(granted, owed, "granted");
+        } else {
+            assert_eq!(long(c, channel::DUE), owed, "due");
+            assert_eq!(long(c, channel::RESERVED), more, "reserved");
+        }
+        assert!(written_off <= granted, "written off");
+    }
+    for b in table(Table::Budgets).chunks_exact(budget::LAYOUT.stride) {
+        let mut infohash = [0; 20];
+        infohash.copy_from_slice(&b[budget::INFOHASH..budget::INFOHASH + 20]);
+        let (spent, reserved) = by_torrent.get(&infohash).copied().unwrap_or_default();
+        assert_eq!(long(b, budget::SPENT), spent, "spent");
+        let kept = long(b, budget::RESERVED);
+        assert!(kept >= reserved && spent + kept <= long(b, budget::LIMIT));
+    }
+    for (old, new) in before
+        .chunks_exact(stride)
+        .zip(channels.chunks_exact(stride))
+    {
+        for at in [channel::AUTHORIZED, channel::GRANTED, channel::DUE] {
+            assert!(long(old, at) <= long(new, at), "it only grows");
+        }
+        let at = channel::ROW..channel::ROW + 76;
+        if new[channel::ROLE] == 2 && old[at.clone()] != new[at] {
+            check_row(new);
+        }
+    }
+    channels
+}
+
+/// Steering bytes that open channels and sessions of both roles first, and then go on by chance.
+pub fn seeds() -> Vec<Vec<u8>> {
+    (0..64)
+        .map(|seed| {
+            let mut steering = vec![0; 1024];
+            crate::chance::Chance(seed).fill(&mut steering);
+            steering
+        })
+        .collect()
+}
+
+const _: () = assert!(note::VALUE_SIZE + 4 <= STRIDE && BLOBS.len() >= 19);
