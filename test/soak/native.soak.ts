@@ -10,7 +10,7 @@ import * as Fuzz from '../support/fuzz.js';
 
 const RUNS = Number(process.env['PIECEWORK_RUNS'] ?? 100_000_000);
 const CASES = process.env['PIECEWORK_CASES'] ?? String(share(RUNS, 100));
-const DECODERS = ['records', 'events', 'frames'] as const;
+const DECODERS = ['records', 'events', 'frames', 'snapshots'] as const;
 const seed = seedFromEnvironment();
 const totals = { decoded: 0, verified: 0 };
 

@@ -1,6 +1,6 @@
 /** Builds and runs the fuzz targets of native/fuzz: drawn from a seed, or by libFuzzer under AddressSanitizer. */
 import { spawn } from 'node:child_process';
-import { mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -96,6 +96,7 @@ export async function buildLibFuzzer(): Promise<string> {
 export async function learn(program: string, target: string, runs: number, seed: number): Promise<Counts> {
   const corpus = join(root, 'build', 'fuzz', target);
   mkdirSync(corpus, { recursive: true });
+  await run(DRIVER, [target, corpus]);
   const limits = ['-timeout=60', '-rss_limit_mb=2048', '-malloc_limit_mb=64', '-detect_leaks=0'];
   const args = [`-runs=${runs}`, `-seed=${seed}`, '-max_len=1024', '-print_final_stats=1', ...limits];
   const prefix = `-artifact_prefix=${join(root, 'build', 'fuzz', `crash-${target}-`)}`;
@@ -109,9 +110,4 @@ export async function learn(program: string, target: string, runs: number, seed:
     accepted: kept,
     seconds: (performance.now() - beginMs) / 1000,
   };
-}
-
-/** Throws the corpus away, so that libFuzzer begins with nothing. */
-export function forget(): void {
-  rmSync(join(root, 'build', 'fuzz'), { recursive: true, force: true });
 }

@@ -26,32 +26,44 @@ pub fn run(data: &[u8]) -> Seen {
     }
 }
 
-/// One event of every kind.
-#[must_use]
-pub fn all() -> Vec<Event<'static>> {
-    let amount = |value| Amount::new(value).unwrap_or_default();
-    let row = Row([7; 76]);
-    let put = |role, key_index| Event::ChannelPut {
+const INFOHASH: [u8; 20] = [5; 20];
+const ROW: Row = Row([7; 76]);
+
+fn amount(value: u128) -> Amount {
+    Amount::new(value).unwrap_or_default()
+}
+
+fn put(role: Role, key: u8, key_index: u64) -> Event<'static> {
+    Event::ChannelPut {
         role,
-        voucher_key: [2; 20],
+        voucher_key: [key; 20],
         payee: [3; 20],
         deposit: amount(1 << 80),
         settled: Amount::ZERO,
         close_at: 0,
         block: 1,
         key_index,
-    };
+    }
+}
+
+fn open(channel: u32, id: u8) -> Event<'static> {
+    Event::SessionOpened {
+        channel,
+        session_id: [id; 16],
+        infohash: INFOHASH,
+        price_mib: amount(1000),
+        minimum_step: amount(1),
+        prepay: amount(50),
+    }
+}
+
+/// One event of every kind.
+#[must_use]
+pub fn all() -> Vec<Event<'static>> {
     vec![
-        put(Role::Payee, 0),
-        put(Role::Payer, 4),
-        Event::SessionOpened {
-            channel: 0,
-            session_id: [4; 16],
-            infohash: [5; 20],
-            price_mib: amount(1000),
-            minimum_step: amount(1),
-            prepay: amount(50),
-        },
+        put(Role::Payee, 2, 0),
+        put(Role::Payer, 1, 4),
+        open(0, 4),
         Event::SessionClosed {
             session: 0,
             delivered_bytes: 5,
@@ -60,13 +72,16 @@ pub fn all() -> Vec<Event<'static>> {
             session: 0,
             bytes: 1 << 20,
         },
-        Event::VoucherAccepted { session: 0, row },
+        Event::VoucherAccepted {
+            session: 0,
+            row: ROW,
+        },
         Event::WrittenOff {
             session: 0,
             amount: amount(5),
         },
         Event::BudgetSet {
-            infohash: [5; 20],
+            infohash: INFOHASH,
             limit: amount(9999),
         },
         Event::Purchased {
@@ -85,8 +100,14 @@ pub fn all() -> Vec<Event<'static>> {
             piece: 1,
             bytes: 1 << 18,
         },
-        Event::Signed { channel: 0, row },
-        Event::Adopted { channel: 0, row },
+        Event::Signed {
+            channel: 0,
+            row: ROW,
+        },
+        Event::Adopted {
+            channel: 0,
+            row: ROW,
+        },
         Event::NoteKept {
             space: 1,
             key: [6; 32],
@@ -98,6 +119,62 @@ pub fn all() -> Vec<Event<'static>> {
             value: None,
         },
     ]
+}
+
+/// The bytes of events that fit each other: a channel of each role with all that can happen to it.
+#[must_use]
+pub fn life() -> Vec<u8> {
+    let (session, bytes) = (1, 1 << 18);
+    let purchased = |piece| Event::Purchased {
+        session,
+        piece,
+        bytes,
+        recovered: Amount::ZERO,
+    };
+    let granted = Event::Granted {
+        session: 0,
+        bytes: 1 << 20,
+    };
+    let events = [
+        put(Role::Payee, 2, 0),
+        put(Role::Payer, 1, 4),
+        open(0, 4),
+        open(1, 5),
+        granted,
+        Event::WrittenOff {
+            session: 0,
+            amount: amount(5),
+        },
+        Event::VoucherAccepted {
+            session: 0,
+            row: ROW,
+        },
+        granted,
+        Event::BudgetSet {
+            infohash: INFOHASH,
+            limit: amount(9999),
+        },
+        purchased(1),
+        purchased(2),
+        Event::Paid {
+            session,
+            piece: 1,
+            bytes,
+        },
+        Event::Signed {
+            channel: 1,
+            row: ROW,
+        },
+        Event::Abandoned {
+            session,
+            piece: 2,
+            forfeited: amount(3),
+        },
+        purchased(3),
+    ];
+    let mut journal = Vec::new();
+    events.iter().for_each(|event| event.encode(&mut journal));
+    journal
 }
 
 /// Every event alone, and all in one frame.

@@ -72,6 +72,13 @@ fn leave(batches: usize, closes: bool) -> Left {
     Left { files, hash }
 }
 
+/// The states in the checkpoints of those folders.
+pub fn snapshots() -> impl Iterator<Item = &'static [u8]> {
+    let files = LEFT.iter().flat_map(|left| &left.files);
+    let checkpoints = files.filter(|(name, _)| name.starts_with("checkpoint"));
+    checkpoints.map(|(_, bytes)| &bytes[CHECKPOINT_HEADER..bytes.len() - 4])
+}
+
 /// One folder, edited.
 pub fn run(data: &[u8]) -> Seen {
     let mut source = Source::new(data);

@@ -14,6 +14,7 @@ pub mod hashing;
 pub mod journal;
 pub mod ledger;
 pub mod records;
+pub mod snapshots;
 pub mod source;
 pub mod vouchers;
 
@@ -60,7 +61,7 @@ pub struct Target {
 }
 
 /// All targets. Those that count `inputs` are decoders: one execution decodes one input.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     Target {
         name: "records",
         run: records::run,
@@ -80,6 +81,13 @@ pub const TARGETS: [Target; 7] = [
         run: frames::run,
         seeds: frames::seeds,
         size_max: 512,
+        counts: "inputs",
+    },
+    Target {
+        name: "snapshots",
+        run: snapshots::run,
+        seeds: snapshots::seeds,
+        size_max: 1024,
         counts: "inputs",
     },
     Target {

@@ -1,10 +1,12 @@
-//! Runs fuzz targets on inputs drawn from a seed, or one of them on the bytes of a file.
+//! Runs a fuzz target on inputs drawn from a seed, or on the bytes of a file.
 //!
-//! `piecework-fuzz TARGET COUNT [SEED]` or `piecework-fuzz TARGET FILE`. When a target panics or does not come
+//! `piecework-fuzz TARGET COUNT [SEED]`, `piecework-fuzz TARGET FILE`, or `piecework-fuzz TARGET FOLDER`, which puts
+//! the inputs that it starts from into the folder. When a target panics or does not come
 //! back, the input is left in a file and named.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -22,7 +24,7 @@ fn main() -> ExitCode {
     let target = arguments.first().and_then(|name| find(name));
     let (Some(target), Some(what)) = (target, arguments.get(1)) else {
         let names = TARGETS.map(|target| target.name).join(", ");
-        eprintln!("piecework-fuzz TARGET COUNT [SEED] | TARGET FILE, with TARGET one of {names}");
+        eprintln!("piecework-fuzz TARGET COUNT [SEED] | FILE | FOLDER, with TARGET one of {names}");
         return ExitCode::from(2);
     };
     match what.parse() {
@@ -34,9 +36,9 @@ fn main() -> ExitCode {
             };
             draw(target, seed, count)
         }
-        Err(_) => match std::fs::read(what) {
-            Ok(input) => {
-                println!("{}: {:?}", target.name, (target.run)(&input));
+        Err(_) => match with_path(target, Path::new(what)) {
+            Ok(told) => {
+                println!("{}: {told}", target.name);
                 ExitCode::SUCCESS
             }
             Err(error) => {
@@ -45,6 +47,17 @@ fn main() -> ExitCode {
             }
         },
     }
+}
+
+fn with_path(target: &Target, path: &Path) -> std::io::Result<String> {
+    if !path.is_dir() {
+        return Ok(format!("{:?}", (target.run)(&std::fs::read(path)?)));
+    }
+    let seeds = (target.seeds)();
+    for (nth, seed) in seeds.iter().enumerate() {
+        std::fs::write(path.join(format!("seed-{nth}")), seed)?;
+    }
+    Ok(format!("{} inputs", seeds.len()))
 }
 
 fn fresh_seed() -> u64 {

@@ -55,6 +55,11 @@ fn frames_are_found_where_they_are() {
 }
 
 #[test]
+fn snapshots_are_their_states() {
+    run("snapshots", 50_000, 5_000, 5_000);
+}
+
+#[test]
 fn folders_open_sound_or_not_at_all() {
     run("journal", 2_000, 300, 300);
 }
