@@ -12,7 +12,7 @@ const ABI_VERSION = 2;
 
 export type PieceAlgorithm = 'sha1' | 'sha256';
 export type TableName = 'channels' | 'sessions' | 'outstanding' | 'budgets' | 'notes';
-export type FieldKind = 'flag' | 'u8' | 'u16' | 'u32' | 'u64' | 'amount' | 'bytes';
+export type FieldKind = 'flag' | 'u8' | 'u16' | 'u32' | 'u64' | 'uint96' | 'amount' | 'bytes';
 
 export interface Field {
   readonly name: string;

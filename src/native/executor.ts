@@ -38,7 +38,10 @@ export interface Executor {
   signDigests(secret: Uint8Array, digests: Uint8Array): Promise<Uint8Array>;
   /** The addresses of voucher keys, 20 bytes each. */
   deriveVoucherKeys(seed: Uint8Array, firstIndex: number, count: number): Promise<Uint8Array>;
-  /** Runs a verb of the ordered lane, behind all that were asked for before. */
+  /**
+   * Runs a verb of the ordered lane, behind all that were asked for before. The buffers of a commit are handed
+   * over: their views are not to be used afterwards.
+   */
   lane<V extends keyof LaneVerbs>(verb: V, ...values: Arguments<V>): Promise<Result<V>>;
   /** Lets everything that was accepted finish, then ends the threads. Later work is refused. */
   close(): Promise<void>;
@@ -104,6 +107,11 @@ function workerPath(): string {
   return found;
 }
 
+function buffersOf(values: readonly unknown[]): ArrayBuffer[] {
+  const views = values.filter((value) => value instanceof Uint8Array);
+  return [...new Set(views.map(({ buffer }) => buffer as ArrayBuffer))];
+}
+
 function build(threads: number, queueMax: number, dispatch: Dispatch, end: () => Promise<void>): Executor {
   const under = new Set<Promise<unknown>>();
   let closing: Promise<void> | undefined;
@@ -167,7 +175,7 @@ function build(threads: number, queueMax: number, dispatch: Dispatch, end: () =>
       split(digests, 32, (part) => run('wide', 'signDigests', [secret, part])),
     deriveVoucherKeys: (seed, firstIndex, count) =>
       run('wide', 'deriveVoucherKeys', [seed, firstIndex, count]),
-    lane: (verb, ...values) => run('lane', verb, values),
+    lane: (verb, ...values) => run('lane', verb, values, verb === 'commit' ? buffersOf(values) : []),
     close() {
       closing ??= (async () => {
         await Promise.allSettled(under);

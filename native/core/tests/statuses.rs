@@ -353,8 +353,7 @@ fn payments_sign_once_a_batch() {
     let bytes = ledger
         .commit(&[pay(1, 0, mib, 0), pay(1, 1, mib, 9999)].concat(), &[])
         .unwrap();
-    for chunk in bytes.chunks(outcome::LAYOUT.stride) {
-        let outcome_of = Outcome(chunk);
+    for outcome_of in each(&bytes) {
         assert_eq!(outcome_of.name(), "ok");
         assert_eq!(outcome_of.amount(outcome::DUE), 2000);
         assert_eq!(outcome_of.amount(outcome::RESERVED), 1000);
@@ -397,10 +396,8 @@ fn the_highest_promise_of_a_batch_is_signed() {
     let bytes = ledger
         .commit(&[sign(1, 250), sign(1, 0)].concat(), &[])
         .unwrap();
-    assert_eq!(
-        Outcome(&bytes[outcome::LAYOUT.stride..]).row(),
-        Some(own_row(1, 250))
-    );
+    let rows: Vec<_> = each(&bytes).map(|outcome| outcome.row()).collect();
+    assert_eq!(rows, [Some(own_row(1, 250)); 2]);
     let records = [
         sign(1, 280),
         adopt(1, &own_row(1, 270)),

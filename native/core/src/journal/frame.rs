@@ -33,23 +33,57 @@ pub const fn size(payload_size: usize) -> usize {
     (HEADER_SIZE + payload_size).next_multiple_of(ALIGNMENT)
 }
 
-/// The bytes of a frame and its checksum.
-#[must_use]
-pub fn encode(
-    sequence: u64,
-    previous_crc: u32,
+/// A frame in the making. Events are appended where they will stand in the file, so nothing is copied.
+#[derive(Debug)]
+pub struct Draft {
+    bytes: Vec<u8>,
     event_count: u32,
-    payload: &[u8],
-) -> (Vec<u8>, u32) {
-    let mut bytes = vec![0; size(payload.len())];
-    bytes[0..4].copy_from_slice(&(payload.len() as u32).to_le_bytes());
-    bytes[8..16].copy_from_slice(&sequence.to_le_bytes());
-    bytes[16..20].copy_from_slice(&previous_crc.to_le_bytes());
-    bytes[20..24].copy_from_slice(&event_count.to_le_bytes());
-    bytes[HEADER_SIZE..HEADER_SIZE + payload.len()].copy_from_slice(payload);
-    let crc = crc32c::crc32c(&bytes[8..HEADER_SIZE + payload.len()]);
-    bytes[4..8].copy_from_slice(&crc.to_le_bytes());
-    (bytes, crc)
+}
+
+impl Draft {
+    /// An empty frame in the memory of an earlier one.
+    #[must_use]
+    pub fn new(mut memory: Vec<u8>) -> Draft {
+        memory.clear();
+        memory.resize(HEADER_SIZE, 0);
+        Draft {
+            bytes: memory,
+            event_count: 0,
+        }
+    }
+
+    /// How many events there are.
+    #[must_use]
+    pub const fn event_count(&self) -> u32 {
+        self.event_count
+    }
+
+    /// Bytes of the events.
+    #[must_use]
+    pub fn payload_size(&self) -> usize {
+        self.bytes.len() - HEADER_SIZE
+    }
+
+    /// Appends one event: `encode` adds its bytes.
+    pub fn push(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        encode(&mut self.bytes);
+        self.event_count += 1;
+    }
+
+    /// The bytes of the frame and its checksum.
+    #[must_use]
+    pub fn seal(self, sequence: u64, previous_crc: u32) -> (Vec<u8>, u32) {
+        let payload_size = self.payload_size();
+        let mut bytes = self.bytes;
+        bytes[0..4].copy_from_slice(&(payload_size as u32).to_le_bytes());
+        bytes[8..16].copy_from_slice(&sequence.to_le_bytes());
+        bytes[16..20].copy_from_slice(&previous_crc.to_le_bytes());
+        bytes[20..24].copy_from_slice(&self.event_count.to_le_bytes());
+        let crc = crc32c::crc32c(&bytes[8..]);
+        bytes[4..8].copy_from_slice(&crc.to_le_bytes());
+        bytes.resize(size(payload_size), 0);
+        (bytes, crc)
+    }
 }
 
 /// The valid frame at an offset, if there is one.
@@ -94,9 +128,16 @@ pub fn find(segment: &[u8], offset: usize, sequence: u64) -> Option<usize> {
 mod tests {
     use super::*;
 
+    fn frame(sequence: u64, previous_crc: u32, count: u32, payload: &[u8]) -> (Vec<u8>, u32) {
+        let mut draft = Draft::new(vec![0xff; 9]);
+        draft.push(|bytes| bytes.extend_from_slice(payload));
+        draft.event_count = count;
+        draft.seal(sequence, previous_crc)
+    }
+
     #[test]
     fn a_frame_is_found_whole_or_not_at_all() {
-        let (bytes, crc) = encode(7, 99, 2, b"hello");
+        let (bytes, crc) = frame(7, 99, 2, b"hello");
         assert_eq!(bytes.len(), 32);
         let frame = at(&bytes, 0).unwrap();
         assert_eq!(
@@ -120,7 +161,7 @@ mod tests {
     #[test]
     fn a_later_frame_is_found_behind_garbage() {
         let mut segment = vec![0xa5; 64];
-        segment.extend(encode(9, 1, 1, b"x").0);
+        segment.extend(frame(9, 1, 1, b"x").0);
         segment.extend([0; 64]);
         assert_eq!(find(&segment, 8, 9), Some(64));
         assert_eq!(find(&segment, 8, 8), Some(64));

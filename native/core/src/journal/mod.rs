@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use crate::Address;
 use crate::error::{Code, Error};
 use crate::ledger::state::State;
+use frame::Draft;
 use recover::Recovery;
 use segment::Identity;
 
@@ -29,6 +30,8 @@ pub const SEGMENT_SIZE_MIN: u64 = 4096;
 pub const SEGMENT_SIZE_MAX: u64 = 1 << 30;
 /// A checkpoint is due after this many segments.
 const SEGMENTS_PER_CHECKPOINT: u32 = 4;
+/// The most memory that is kept for the next frame: that of a full batch of vouchers.
+const MEMORY_MAX: usize = 512 << 10;
 /// Commits between two attempts to allocate after one has failed.
 const RETRY_INTERVAL: u32 = 64;
 /// Checkpoints kept besides the newest.
@@ -50,6 +53,8 @@ pub struct Journal {
     retry_in: u32,
     segments_since: u32,
     checkpoint_sequence: u64,
+    /// The memory of the last frame, for the next one.
+    memory: Vec<u8>,
     _lock: File,
 }
 
@@ -141,6 +146,7 @@ impl Journal {
             retry_in: 0,
             segments_since: found.segments_since.saturating_sub(1),
             checkpoint_sequence: found.checkpoint_sequence,
+            memory: Vec::new(),
             _lock: lock,
         };
         // A reserved segment of an earlier run is taken up again before anyone else takes its blocks.
@@ -197,17 +203,26 @@ impl Journal {
         self.retry_in = RETRY_INTERVAL;
     }
 
+    /// An empty frame to fill and append.
+    #[must_use]
+    pub fn draft(&mut self) -> Draft {
+        Draft::new(std::mem::take(&mut self.memory))
+    }
+
     /// Appends a frame and makes it durable. After an error the journal must not be used again.
-    pub fn append(&mut self, event_count: u32, payload: &[u8]) -> Result<u64, Error> {
-        if self.offset + frame::size(payload.len()) as u64 > self.size {
+    pub fn append(&mut self, draft: Draft) -> Result<u64, Error> {
+        if self.offset + frame::size(draft.payload_size()) as u64 > self.size {
             self.rotate()?;
         }
         let sequence = self.sequence + 1;
-        let (bytes, crc) = frame::encode(sequence, self.crc, event_count, payload);
+        let (bytes, crc) = draft.seal(sequence, self.crc);
         disk::write_at(&self.file, &self.path, &bytes, self.offset)?;
         disk::sync_data(&self.file, &self.path)?;
         self.offset += bytes.len() as u64;
         (self.sequence, self.crc) = (sequence, crc);
+        if bytes.capacity() <= MEMORY_MAX {
+            self.memory = bytes;
+        }
         Ok(sequence)
     }
 

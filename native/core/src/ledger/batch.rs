@@ -6,6 +6,7 @@
 
 use crate::amount::Amount;
 use crate::error::{Code, Error};
+use crate::journal::frame::Draft;
 use crate::ledger::command::Command;
 use crate::ledger::decide::{Decision, Pending, Surroundings, decide};
 use crate::ledger::event::{Event, SIGNED_SIZE};
@@ -30,25 +31,22 @@ pub struct Batch {
     room: usize,
     owed: usize,
     pending: Pending,
-    /// The bytes of the events.
-    pub payload: Vec<u8>,
-    /// How many events there are.
-    pub event_count: u32,
+    /// The events.
+    pub draft: Draft,
     /// What became of each command, in order.
     pub applied: Vec<Applied>,
 }
 
 impl Batch {
-    /// An empty batch whose events may take `room` bytes.
+    /// A batch of up to `count` commands whose events go into `draft` and may take `room` bytes.
     #[must_use]
-    pub fn new(room: usize) -> Batch {
+    pub fn new(draft: Draft, room: usize, count: usize) -> Batch {
         Batch {
             room,
             owed: 0,
             pending: Pending::new(),
-            payload: Vec::new(),
-            event_count: 0,
-            applied: Vec::new(),
+            draft,
+            applied: Vec::with_capacity(count),
         }
     }
 
@@ -79,7 +77,7 @@ impl Batch {
         let is_new = |(channel, _): &(u32, Amount)| !self.pending.contains_key(channel);
         let owed = self.owed + decision.sign.iter().filter(|s| is_new(s)).count() * SIGNED_SIZE;
         let size = decision.event.map_or(0, |event| event.size_max());
-        if self.payload.len() + size + owed > self.room {
+        if self.draft.payload_size() + size + owed > self.room {
             return Ok(Status::NoSpace);
         }
         if let Some(event) = decision.event {
@@ -95,8 +93,7 @@ impl Batch {
             let detail = format!("a decided event does not fit: {event:?}");
             Error::new(Code::LedgerPoisoned, detail)
         })?;
-        event.encode(&mut self.payload);
-        self.event_count += 1;
+        self.draft.push(|bytes| event.encode(bytes));
         Ok(())
     }
 

@@ -95,7 +95,8 @@ fn pay_up(amount: u128) -> [u8; STRIDE] {
 
 fn statuses(ledger: &Ledger, records: &[[u8; STRIDE]]) -> Vec<u8> {
     let outcomes = ledger.commit(&records.concat(), &[]).unwrap();
-    outcomes.chunks(208).map(|outcome| outcome[0]).collect()
+    let stride = crate::records::outcome::outcome::LAYOUT.stride;
+    outcomes.chunks(stride).map(|outcome| outcome[0]).collect()
 }
 
 #[test]

@@ -135,11 +135,11 @@ impl Ledger {
     fn run<'a>(
         &self,
         journal: &mut Journal,
-        rows: impl Iterator<Item = &'a [u8]>,
+        rows: impl ExactSizeIterator<Item = &'a [u8]>,
         blobs: &[u8],
     ) -> Result<Vec<u8>, Error> {
         let around = self.around();
-        let mut batch = Batch::new(journal.room());
+        let mut batch = Batch::new(journal.draft(), journal.room(), rows.len());
         {
             let mut state = self.write_state()?;
             for row in rows {
@@ -152,15 +152,17 @@ impl Ledger {
         if !signed.is_empty() {
             batch.finish(&mut *self.write_state()?, &signed)?;
         }
-        if batch.event_count > 0 {
-            let sequence = journal.append(batch.event_count, &batch.payload)?;
+        let Batch { draft, applied, .. } = batch;
+        if draft.event_count() > 0 {
+            let sequence = journal.append(draft)?;
             self.sequence.store(sequence, Ordering::Release);
         }
+        let rows_size = signed.len() * voucher::ROW_SIZE;
         let signed: BTreeMap<u32, Row> = signed.into_iter().collect();
         let state = self.read_state()?;
-        let mut out =
-            Vec::with_capacity(batch.applied.len() * records::outcome::outcome::LAYOUT.stride);
-        for applied in &batch.applied {
+        let stride = records::outcome::outcome::LAYOUT.stride;
+        let mut out = Vec::with_capacity(applied.len() * stride + rows_size);
+        for applied in &applied {
             let row = applied.channel.and_then(|channel| signed.get(&channel));
             records::outcome::encode(&mut out, &state, applied, row);
         }

@@ -25,6 +25,8 @@ pub enum Kind {
     U32,
     /// Unsigned, eight bytes.
     U64,
+    /// Unsigned, twelve bytes; money.
+    Uint96,
     /// Unsigned, sixteen bytes; money, or a sum of money.
     Amount,
     /// Opaque bytes.
@@ -41,6 +43,7 @@ impl Kind {
             Kind::U16 => "u16",
             Kind::U32 => "u32",
             Kind::U64 => "u64",
+            Kind::Uint96 => "uint96",
             Kind::Amount => "amount",
             Kind::Bytes => "bytes",
         }
@@ -52,6 +55,7 @@ impl Kind {
             Kind::U16 => Some(2),
             Kind::U32 => Some(4),
             Kind::U64 => Some(8),
+            Kind::Uint96 => Some(12),
             Kind::Amount => Some(16),
             Kind::Bytes => None,
         }

@@ -1,6 +1,7 @@
 //! The outcome record of one command of a committed batch.
 
-use super::{layout, put, put_amount};
+use super::{layout, put};
+use crate::amount::AMOUNT_MAX;
 use crate::ledger::batch::Applied;
 use crate::ledger::state::State;
 use crate::voucher::Row;
@@ -9,52 +10,50 @@ use crate::voucher::Row;
 pub const NONE: u32 = u32::MAX;
 
 layout!(
-    /// What became of a command, and its channel after the whole batch.
-    outcome, "outcome", 208, {
+    /// What became of a command, and its channel after the whole batch. Where the flag `row` is set, the row
+    /// that the batch signed for the channel follows the record.
+    outcome, "outcome", 96, {
         STATUS "status" U8 1 @ 0;
-        SIGNED "signed" Flag 1 @ 1;
+        ROW "row" Flag 1 @ 1;
         CHANNEL "channel" U32 4 @ 4;
         SESSION "session" U32 4 @ 8;
-        AUTHORIZED "authorized" Amount 16 @ 16;
-        GRANTED "granted" Amount 16 @ 32;
-        WRITTEN_OFF "writtenOff" Amount 16 @ 48;
-        DEPOSIT "deposit" Amount 16 @ 64;
-        DUE "due" Amount 16 @ 80;
-        RESERVED "reserved" Amount 16 @ 96;
-        UNPAID "unpaid" Amount 16 @ 112;
-        ROW "row" Bytes 76 @ 128;
+        AUTHORIZED "authorized" Uint96 12 @ 12;
+        GRANTED "granted" Uint96 12 @ 24;
+        WRITTEN_OFF "writtenOff" Uint96 12 @ 36;
+        DEPOSIT "deposit" Uint96 12 @ 48;
+        DUE "due" Uint96 12 @ 60;
+        RESERVED "reserved" Uint96 12 @ 72;
+        UNPAID "unpaid" Uint96 12 @ 84;
     }
 );
 
 /// Appends the outcome of `applied`; `signed` is the row the batch signed for its channel.
 pub fn encode(out: &mut Vec<u8>, state: &State, applied: &Applied, signed: Option<&Row>) {
     use outcome as at;
-    let start = out.len();
-    out.resize(start + at::LAYOUT.stride, 0);
-    let r = &mut out[start..];
-    r[at::STATUS] = applied.status as u8;
-    put(
-        r,
-        at::CHANNEL,
-        &applied.channel.unwrap_or(NONE).to_le_bytes(),
-    );
-    put(
-        r,
-        at::SESSION,
-        &applied.session.unwrap_or(NONE).to_le_bytes(),
-    );
-    let Some(channel) = applied.channel.and_then(|index| state.channel(index)) else {
-        return;
+    let mut record = [0; at::LAYOUT.stride];
+    let r = &mut record[..];
+    let put_index = |r: &mut [u8], at, index: Option<u32>| {
+        put(r, at, &index.unwrap_or(NONE).to_le_bytes());
     };
-    put_amount(r, at::AUTHORIZED, channel.authorized());
-    put_amount(r, at::GRANTED, channel.granted());
-    put_amount(r, at::WRITTEN_OFF, channel.written_off());
-    put_amount(r, at::DEPOSIT, channel.deposit.get());
-    put_amount(r, at::DUE, channel.due());
-    put_amount(r, at::RESERVED, channel.reserved());
-    put_amount(r, at::UNPAID, channel.unpaid());
+    let put_uint96 = |r: &mut [u8], at, value: u128| {
+        debug_assert!(value <= AMOUNT_MAX);
+        put(r, at, &value.to_le_bytes()[..12]);
+    };
+    r[at::STATUS] = applied.status as u8;
+    put_index(r, at::CHANNEL, applied.channel);
+    put_index(r, at::SESSION, applied.session);
+    if let Some(channel) = applied.channel.and_then(|index| state.channel(index)) {
+        put_uint96(r, at::AUTHORIZED, channel.authorized());
+        put_uint96(r, at::GRANTED, channel.granted());
+        put_uint96(r, at::WRITTEN_OFF, channel.written_off());
+        put_uint96(r, at::DEPOSIT, channel.deposit.get());
+        put_uint96(r, at::DUE, channel.due());
+        put_uint96(r, at::RESERVED, channel.reserved());
+        put_uint96(r, at::UNPAID, channel.unpaid());
+        r[at::ROW] = u8::from(signed.is_some());
+    }
+    out.extend_from_slice(&record);
     if let Some(row) = signed {
-        r[at::SIGNED] = 1;
-        put(r, at::ROW, &row.0);
+        out.extend_from_slice(&row.0);
     }
 }

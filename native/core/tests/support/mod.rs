@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use piecework_core::amount::Amount;
 use piecework_core::journal::{Config, Summary};
 use piecework_core::ledger::Ledger;
 use piecework_core::records::command as at;
@@ -274,12 +275,17 @@ impl Outcome<'_> {
     }
 
     pub fn amount(&self, at: usize) -> u128 {
-        u128::from_le_bytes(self.0[at..at + 16].try_into().unwrap())
+        Amount::from_le_bytes(self.0[at..at + 12].try_into().unwrap()).get()
     }
 
+    /// The row behind the record.
     pub fn row(&self) -> Option<Row> {
-        let row = Row(self.0[outcome::ROW..outcome::ROW + 76].try_into().unwrap());
-        (self.0[outcome::SIGNED] == 1).then_some(row)
+        let stride = outcome::LAYOUT.stride;
+        (self.0[outcome::ROW] == 1).then(|| Row(self.0[stride..stride + 76].try_into().unwrap()))
+    }
+
+    fn size(&self) -> usize {
+        outcome::LAYOUT.stride + self.row().map_or(0, |row| row.0.len())
     }
 }
 
@@ -351,10 +357,17 @@ pub fn commit(ledger: &Ledger, records: &[Record]) -> Vec<&'static str> {
 }
 
 pub fn outcomes(bytes: &[u8]) -> Vec<&'static str> {
-    bytes
-        .chunks(outcome::LAYOUT.stride)
-        .map(|chunk| Outcome(chunk).name())
-        .collect()
+    each(bytes).map(|outcome| outcome.name()).collect()
+}
+
+/// The outcomes in a buffer.
+pub fn each(bytes: &[u8]) -> impl Iterator<Item = Outcome<'_>> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let found = (!rest.is_empty()).then_some(Outcome(rest))?;
+        rest = &rest[found.size()..];
+        Some(found)
+    })
 }
 
 /// Commits one record and gives the name of its status.
