@@ -52,10 +52,7 @@ export class Ledger {
     const folder = Ledger.folder(dataDir, chainId, hub);
     const place = { folder, chainId, hub, seed, ...(segmentBytes === undefined ? {} : { segmentBytes }) };
     const ledger = new Ledger(await Native.Ledger.open(executor, place), seed);
-    for (const channel of await ledger.channels()) {
-      if (channel.role === 'payer')
-        ledger.#nextKeyIndex = Math.max(ledger.#nextKeyIndex, channel.keyIndex + 1);
-    }
+    ledger.#nextKeyIndex = (await ledger.summary()).nextKeyIndex;
     return ledger;
   }
 

@@ -185,6 +185,8 @@ export interface Summary {
   readonly due: bigint;
   readonly reserved: bigint;
   readonly spent: bigint;
+  /** One more than the greatest key index of a payer's channel; 0 if there is none. */
+  readonly nextKeyIndex: number;
 }
 
 /** A voucher with the channel it claims, to be verified. */

@@ -9,7 +9,7 @@ use crate::status::Status;
 pub const AMOUNT_MAX: u128 = (1 << 96) - 1;
 
 /// A uint96 in 12 bytes, aligned to 4, so that a million channels stay small.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 pub struct Amount([u32; 3]);
 
 impl Amount {

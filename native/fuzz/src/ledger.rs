@@ -12,6 +12,7 @@ use piecework_core::records::command::{self, STRIDE, channel_put, note};
 use piecework_core::records::outcome::outcome;
 use piecework_core::records::read::{Table, budget, channel, outstanding, session};
 use piecework_core::records::{Field, Kind};
+use piecework_core::recovery::{self, Signed};
 use piecework_core::voucher::{self, Row};
 use piecework_core::{Address, amount, keys};
 
@@ -155,11 +156,12 @@ fn fill(record: &mut [u8; STRIDE], field: &Field, source: &mut Source<'_>) {
         }
         ("closeAt", _) => bytes[0] = u8::from(source.byte() > 250),
         ("valueOffset" | "valueSize", _) => bytes[0] = source.byte() % 20,
-        (_, Kind::Amount) => {
+        (_, Kind::Amount | Kind::Uint96) => {
             let small = u128::from(source.byte()) * 97;
             let great = source.pick(&AMOUNTS);
-            let value = source.pick(&[small, small, great]);
-            bytes.copy_from_slice(&value.to_le_bytes());
+            let value = source.pick(&[small, small, great]).to_le_bytes();
+            let size = bytes.len();
+            bytes.copy_from_slice(&value[..size]);
         }
         ("bytes" | "deliveredBytes", _) => {
             let value = source.pick(&SIZES).to_le_bytes();
@@ -224,7 +226,11 @@ fn check_row(channel_record: &[u8]) {
     row.0
         .copy_from_slice(&channel_record[channel::ROW..channel::ROW + 76]);
     let digest = voucher::digest(&domain, &PAYEE, row.amount());
-    let signer = voucher::recover(&digest, &row.signature()).expect("a signer");
+    let signed = Signed {
+        digest,
+        signature: row.signature(),
+    };
+    let signer = recovery::recover(&signed).expect("a signer");
     let at = channel::VOUCHER_KEY;
     assert_eq!(signer, channel_record[at..at + 20]);
 }

@@ -32,6 +32,8 @@ pub struct Checkpoint {
     pub crc: u32,
     /// Which ledger it is of.
     pub identity: Identity,
+    /// The size of its file.
+    pub size: u64,
 }
 
 /// The path of the checkpoint after a frame.
@@ -40,31 +42,34 @@ pub fn path(folder: &Path, sequence: u64) -> PathBuf {
     folder.join(format!("checkpoint-{sequence:016x}.pwc"))
 }
 
-/// Writes a checkpoint and makes it durable.
+/// Writes a checkpoint, makes it durable, and gives the size of its file.
 pub fn write(
     folder: &Path,
     identity: &Identity,
     sequence: u64,
     crc: u32,
     state: &State,
-) -> Result<(), Error> {
+) -> Result<u64, Error> {
     let temporary = folder.join(TEMPORARY_NAME);
     let file = disk::create(&temporary)?;
-    let fill = || -> io::Result<()> {
-        let mut out = Summed {
-            inner: BufWriter::with_capacity(1 << 20, &file),
+    let fill = || -> io::Result<u64> {
+        let summed = Summed {
+            inner: &file,
             crc: 0,
+            size: 0,
         };
+        let mut out = BufWriter::with_capacity(1 << 20, summed);
         out.write_all(&header(identity, sequence, crc))?;
         snapshot::write(state, &mut out)?;
-        let sum = out.crc;
-        out.inner.write_all(&sum.to_le_bytes())?;
-        out.inner.flush()
+        let mut summed = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let sum = summed.crc;
+        summed.write_all(&sum.to_le_bytes())?;
+        Ok(summed.size)
     };
     let done = fill()
         .map_err(|error| disk::failed("write", &temporary, &error))
-        .and_then(|()| disk::sync_all(&file, &temporary))
-        .and_then(|()| disk::rename(&temporary, &path(folder, sequence), folder));
+        .and_then(|size| disk::sync_all(&file, &temporary).map(|()| size))
+        .and_then(|size| disk::rename(&temporary, &path(folder, sequence), folder).map(|()| size));
     if done.is_err() {
         let _ = std::fs::remove_file(&temporary);
     }
@@ -86,7 +91,7 @@ pub fn read(path: &Path) -> Option<Checkpoint> {
     if header[..8] != MAGIC || u32_at(&header, 8) != FORMAT {
         return None;
     }
-    let state = snapshot::read(&mut input).ok()?;
+    let state = snapshot::read(&mut input, size).ok()?;
     if input.limit() > 0 {
         return None;
     }
@@ -99,6 +104,7 @@ pub fn read(path: &Path) -> Option<Checkpoint> {
             chain_id: u64_at(&header, 40),
             hub_tag: bytes(&header, 48),
         },
+        size,
     })
 }
 
@@ -133,16 +139,18 @@ fn is_whole(path: &Path) -> io::Result<bool> {
     Ok(u32::from_le_bytes(sum) == crc)
 }
 
-/// A writer that sums what passes through it.
+/// A writer that sums and counts what passes through it.
 struct Summed<W> {
     inner: W,
     crc: u32,
+    size: u64,
 }
 
 impl<W: Write> Write for Summed<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.inner.write(bytes)?;
         self.crc = crc32c::crc32c_append(self.crc, &bytes[..count]);
+        self.size += count as u64;
         Ok(count)
     }
 

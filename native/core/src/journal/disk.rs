@@ -10,6 +10,8 @@ use std::path::Path;
 
 use crate::error::{Code, Error};
 
+/// Bytes of a new file between syncs.
+const SYNC_STEP: u64 = 1 << 20;
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// Writes all bytes at an offset.
@@ -71,6 +73,10 @@ pub fn allocate(path: &Path, size: u64) -> Result<File, Error> {
             let part = ZEROS.len().min((size - at) as usize);
             file.write_all_at(&ZEROS[..part], at)?;
             at += part as u64;
+            // Little by little: a commit beside this one waits behind what is under way.
+            if at.is_multiple_of(SYNC_STEP) && !cfg!(feature = "skip-sync") {
+                file.sync_data()?;
+            }
         }
         if !cfg!(feature = "skip-sync") {
             file.sync_all()?;

@@ -5,6 +5,7 @@
 //! before it returned; a file gets its name only when its content is durable. After an error of
 //! `append` the journal must not be used again: its owner is poisoned.
 
+pub mod ahead;
 pub mod checkpoint;
 pub mod disk;
 pub mod frame;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use crate::Address;
 use crate::error::{Code, Error};
 use crate::ledger::state::State;
+use ahead::Ahead;
 use frame::Draft;
 use recover::Recovery;
 use segment::Identity;
@@ -28,8 +30,9 @@ pub const SEGMENT_SIZE: u64 = 16 << 20;
 pub const SEGMENT_SIZE_MIN: u64 = 4096;
 /// The largest segment that is allowed: recovery reads a whole one into memory.
 pub const SEGMENT_SIZE_MAX: u64 = 1 << 30;
-/// A checkpoint is due after this many segments.
-const SEGMENTS_PER_CHECKPOINT: u32 = 4;
+/// A checkpoint is due after this many segments, and not before as many bytes as this many checkpoints.
+const SEGMENTS_PER_CHECKPOINT: u64 = 4;
+const JOURNAL_PER_CHECKPOINT: u64 = 2;
 /// The most memory that is kept for the next frame: that of a full batch of vouchers.
 const MEMORY_MAX: usize = 512 << 10;
 /// Commits between two attempts to allocate after one has failed.
@@ -48,11 +51,12 @@ pub struct Journal {
     offset: u64,
     sequence: u64,
     crc: u32,
-    next: Option<File>,
+    next: Ahead,
     low_space: bool,
     retry_in: u32,
     segments_since: u32,
     checkpoint_sequence: u64,
+    checkpoint_size: u64,
     /// The memory of the last frame, for the next one.
     memory: Vec<u8>,
     _lock: File,
@@ -141,11 +145,12 @@ impl Journal {
             offset: found.offset,
             sequence: found.sequence,
             crc: found.crc,
-            next: None,
+            next: Ahead::Nothing,
             low_space: false,
             retry_in: 0,
             segments_since: found.segments_since.saturating_sub(1),
             checkpoint_sequence: found.checkpoint_sequence,
+            checkpoint_size: found.checkpoint_size,
             memory: Vec::new(),
             _lock: lock,
         };
@@ -172,35 +177,47 @@ impl Journal {
     /// The largest payload that `append` can take now.
     #[must_use]
     pub fn room(&self) -> usize {
-        let space = match self.next {
-            Some(_) => self.segment_size - segment::HEADER_SIZE as u64,
-            None => self.size.saturating_sub(self.offset),
+        let space = if self.next.is_ready() {
+            self.segment_size - segment::HEADER_SIZE as u64
+        } else {
+            self.size.saturating_sub(self.offset)
         };
         (space as usize).saturating_sub(frame::HEADER_SIZE)
     }
 
     /// Allocates the next segment in time: past the middle of this one, or when a batch of up to
-    /// `payload_max` bytes may not fit. After a failure it tries again only every 64th time.
+    /// `payload_max` bytes may not fit; only then it is waited for. After a failure it tries again only every
+    /// 64th time.
     pub fn prepare(&mut self, payload_max: usize) {
         let fits = self.offset + frame::size(payload_max) as u64 <= self.size;
         let is_early = self.offset <= self.size / 2;
-        if self.next.is_some() || (is_early && fits) {
-            return;
+        if self.next.is_nothing() && !(is_early && fits) {
+            if self.low_space && self.retry_in > 0 {
+                self.retry_in -= 1;
+                return;
+            }
+            self.allocate();
         }
-        if self.low_space && self.retry_in > 0 {
-            self.retry_in -= 1;
-            return;
+        if !self.next.is_nothing() {
+            let settled = self.next.settle(!fits);
+            self.judge(settled.is_ok());
         }
-        self.allocate();
     }
 
     fn allocate(&mut self) {
-        let path = self.folder.join(segment::NEXT_NAME);
-        let made = disk::allocate(&path, self.segment_size)
-            .and_then(|file| disk::sync_folder(&self.folder).map(|()| file));
-        self.low_space = made.is_err();
-        self.next = made.ok();
-        self.retry_in = RETRY_INTERVAL;
+        let begun = Ahead::begin(&self.folder, self.segment_size);
+        self.judge(begun.is_ok());
+        self.next = begun.unwrap_or_default();
+    }
+
+    fn judge(&mut self, is_well: bool) {
+        if !is_well {
+            self.retry_in = RETRY_INTERVAL;
+        }
+        // While a thread is at it, what was last known holds.
+        if !is_well || self.next.is_ready() {
+            self.low_space = !is_well;
+        }
     }
 
     /// An empty frame to fill and append.
@@ -241,7 +258,9 @@ impl Journal {
     /// Whether enough segments have gone by since the last checkpoint.
     #[must_use]
     pub fn checkpoint_due(&self) -> bool {
-        self.segments_since >= SEGMENTS_PER_CHECKPOINT
+        let segments = u64::from(self.segments_since);
+        segments >= SEGMENTS_PER_CHECKPOINT
+            && segments * self.segment_size >= JOURNAL_PER_CHECKPOINT * self.checkpoint_size
     }
 
     /// Writes a checkpoint of the state after the last frame and removes those no longer needed.
@@ -252,13 +271,22 @@ impl Journal {
         if self.sequence == self.checkpoint_sequence {
             return Ok(());
         }
-        checkpoint::write(&self.folder, &self.identity, self.sequence, self.crc, state)?;
-        self.checkpoint_sequence = self.sequence;
+        let (sequence, crc) = (self.sequence, self.crc);
+        self.checkpoint_size =
+            checkpoint::write(&self.folder, &self.identity, sequence, crc, state)?;
+        self.checkpoint_sequence = sequence;
         let older = recover::list(&self.folder)?.checkpoints;
         for sequence in older.iter().rev().skip(1 + CHECKPOINTS_SPARE) {
             let _ = std::fs::remove_file(checkpoint::path(&self.folder, *sequence));
         }
         Ok(())
+    }
+}
+
+impl Drop for Journal {
+    /// Waits for the thread that still allocates: nothing may touch the folder after its lock was given back.
+    fn drop(&mut self) {
+        let _ = self.next.settle(true);
     }
 }
 

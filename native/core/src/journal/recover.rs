@@ -36,6 +36,8 @@ pub struct Recovery {
     pub dirty_end: u64,
     /// The checkpoint that reading started from, 0 if none.
     pub checkpoint_sequence: u64,
+    /// The size of that checkpoint, 0 if none.
+    pub checkpoint_size: u64,
     /// Checkpoints that were damaged and passed over.
     pub checkpoints_damaged: u32,
     /// Frames applied after the checkpoint.
@@ -136,6 +138,7 @@ impl Reader<'_> {
                 last_frame: 0,
                 dirty_end: 0,
                 checkpoint_sequence: 0,
+                checkpoint_size: 0,
                 checkpoints_damaged: 0,
                 frame_count: 0,
                 segments_since: 0,
@@ -153,6 +156,7 @@ impl Reader<'_> {
                     reader.recovery.sequence = found.sequence;
                     reader.recovery.crc = found.crc;
                     reader.recovery.checkpoint_sequence = found.sequence;
+                    reader.recovery.checkpoint_size = found.size;
                     break;
                 }
             }

@@ -58,7 +58,7 @@ impl Sums {
             }
             let channel = session.channel as usize;
             add(&mut sums.channels[channel], priced, reserved);
-            if state.channels[channel].role == Role::Payer {
+            if state.channel(session.channel)?.role == Role::Payer {
                 add(
                     &mut sums.torrents[session.torrent as usize],
                     priced,

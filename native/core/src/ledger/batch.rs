@@ -103,17 +103,16 @@ impl Batch {
         let Some(keyring) = around.keyring else {
             return Vec::new();
         };
-        let rises = |(index, amount): &(&u32, &Amount)| {
-            let channel = &state.channels[**index as usize];
-            amount.get() > channel.authorized()
-        };
         let sign = |(index, amount): (&u32, &Amount)| {
-            let channel = &state.channels[*index as usize];
+            let channel = state.channel(*index)?;
+            if amount.get() <= channel.authorized() {
+                return None;
+            }
             let (key, _) = keyring.key(channel.key_index);
-            let payee = state.payee(channel);
-            (*index, voucher::sign(around.domain, &key, payee, *amount))
+            let payee = state.payee(&channel);
+            Some((*index, voucher::sign(around.domain, &key, payee, *amount)))
         };
-        self.pending.iter().filter(rises).map(sign).collect()
+        self.pending.iter().filter_map(sign).collect()
     }
 
     /// Applies the signatures as the last events of the batch.
@@ -139,19 +138,16 @@ fn about(state: &State, command: &Command<'_>) -> (Option<u32>, Option<u32>) {
             session_id,
             channel,
             ..
-        } => {
-            let known = state.channel(*channel).map(|_| *channel);
-            (known, state.find_session(session_id))
-        }
-        Command::Adopt { channel, .. } => (state.channel(*channel).map(|_| *channel), None),
+        } => (known(state, *channel), state.find_session(session_id)),
+        Command::Adopt { channel, .. } => (known(state, *channel), None),
         _ => {
-            let session = command
-                .session()
-                .filter(|index| state.session(*index).is_some());
-            let channel = session
-                .and_then(|index| state.session(index))
-                .map(|s| s.channel);
-            (channel, session)
+            let session = command.session();
+            let channel = session.and_then(|index| state.sessions.channel(index));
+            (channel, session.filter(|_| channel.is_some()))
         }
     }
+}
+
+fn known(state: &State, channel: u32) -> Option<u32> {
+    Some(channel).filter(|index| (*index as usize) < state.channels.len())
 }

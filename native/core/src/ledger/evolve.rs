@@ -38,7 +38,7 @@ pub fn evolve(state: &mut State, event: &Event<'_>) -> Result<(), Misfit> {
                 return Err(Misfit);
             }
             let torrent = state.intern_torrent(infohash);
-            state.push_session(Session {
+            state.push_session(&Session {
                 bytes: 0,
                 outstanding_bytes: 0,
                 delivered_bytes: 0,
@@ -57,30 +57,35 @@ pub fn evolve(state: &mut State, event: &Event<'_>) -> Result<(), Misfit> {
             session,
             delivered_bytes,
         } => {
-            let found = state.sessions.get_mut(session as usize).ok_or(Misfit)?;
+            let mut found = state.session(session).ok_or(Misfit)?;
             found.closed = true;
             found.delivered_bytes = delivered_bytes;
+            state.sessions.set(session, &found);
             Ok(())
         }
         Event::Granted { session, bytes } => {
-            let (found, channel) = parts(state, session, Role::Payee)?;
-            let cost = advance(found, bytes)?;
+            let (mut found, mut channel) = parts(state, session, Role::Payee)?;
+            let cost = advance(&mut found, bytes)?;
             channel.first = amount::checked(channel.first.get() + cost)?;
+            state.sessions.set(session, &found);
+            state.channels.set(found.channel, &channel);
             Ok(())
         }
         Event::VoucherAccepted { session, row } => {
-            let (_, channel) = parts(state, session, Role::Payee)?;
-            authorize(channel, row)?;
+            let (found, mut channel) = parts(state, session, Role::Payee)?;
+            authorize(&mut channel, row)?;
             let rest = channel.granted().saturating_sub(channel.authorized());
             channel.second = amount::checked(channel.second.get().min(rest))?;
+            state.channels.set(found.channel, &channel);
             Ok(())
         }
         Event::WrittenOff { session, amount } => {
-            let (_, channel) = parts(state, session, Role::Payee)?;
+            let (found, mut channel) = parts(state, session, Role::Payee)?;
             channel.second = amount::checked(channel.second.get() + amount.get())?;
             if channel.second.get() > channel.first.get() {
                 return Err(Misfit);
             }
+            state.channels.set(found.channel, &channel);
             Ok(())
         }
         Event::BudgetSet { infohash, limit } => {
@@ -130,11 +135,13 @@ pub fn evolve(state: &mut State, event: &Event<'_>) -> Result<(), Misfit> {
             pay(state, session, bytes)
         }
         Event::Signed { channel, row } | Event::Adopted { channel, row } => {
-            let channel = state.channels.get_mut(channel as usize).ok_or(Misfit)?;
-            if channel.role != Role::Payer {
+            let mut found = state.channel(channel).ok_or(Misfit)?;
+            if found.role != Role::Payer {
                 return Err(Misfit);
             }
-            authorize(channel, row)
+            authorize(&mut found, row)?;
+            state.channels.set(channel, &found);
+            Ok(())
         }
         Event::NoteKept { space, key, value } => {
             if value.is_some_and(|bytes| bytes.len() > NOTE_SIZE_MAX) {
@@ -164,19 +171,20 @@ fn put_channel(state: &mut State, event: &Event<'_>) -> Result<(), Misfit> {
         return Err(Misfit);
     };
     if let Some(index) = state.find_channel(&voucher_key, &payee) {
-        let channel = &mut state.channels[index as usize];
+        let mut channel = state.channel(index).ok_or(Misfit)?;
         if channel.role != role || channel.key_index != key_index {
             return Err(Misfit);
         }
         (channel.deposit, channel.settled) = (deposit, settled);
         (channel.close_at, channel.block) = (close_at, block);
+        state.channels.set(index, &channel);
         return Ok(());
     }
     if role == Role::Payer && state.has_key_index(key_index) {
         return Err(Misfit);
     }
     let payee = state.intern_payee(payee);
-    state.push_channel(Channel {
+    state.push_channel(&Channel {
         block,
         key_index,
         voucher_key,
@@ -193,13 +201,10 @@ fn put_channel(state: &mut State, event: &Event<'_>) -> Result<(), Misfit> {
     Ok(())
 }
 
-fn parts(
-    state: &mut State,
-    session: u32,
-    role: Role,
-) -> Result<(&mut Session, &mut Channel), Misfit> {
-    let session = state.sessions.get_mut(session as usize).ok_or(Misfit)?;
-    let channel = &mut state.channels[session.channel as usize];
+/// A session and its channel; whoever changes them sets them afterwards.
+fn parts(state: &State, session: u32, role: Role) -> Result<(Session, Channel), Misfit> {
+    let session = state.session(session).ok_or(Misfit)?;
+    let channel = state.channel(session.channel).ok_or(Misfit)?;
     if channel.role != role {
         return Err(Misfit);
     }
@@ -244,11 +249,13 @@ fn reserve(
     session: u32,
     change: impl Fn(u64) -> Option<u64>,
 ) -> Result<(), Misfit> {
-    let (found, channel) = parts(state, session, Role::Payer)?;
+    let (mut found, mut channel) = parts(state, session, Role::Payer)?;
     let before = found.reserved()?;
     found.outstanding_bytes = change(found.outstanding_bytes).ok_or(Misfit)?;
     let after = found.reserved()?;
     channel.second = shift(channel.second, before, after)?;
+    state.sessions.set(session, &found);
+    state.channels.set(found.channel, &channel);
     let torrent = found.torrent as usize;
     let torrent = &mut state.torrents[torrent];
     torrent.reserved = shift(torrent.reserved, before, after)?;
@@ -278,14 +285,16 @@ fn forfeit(
 }
 
 fn pay(state: &mut State, session: u32, bytes: u32) -> Result<(), Misfit> {
-    let (found, channel) = parts(state, session, Role::Payer)?;
+    let (mut found, mut channel) = parts(state, session, Role::Payer)?;
     let before = found.reserved()?;
     let outstanding = found.outstanding_bytes.checked_sub(u64::from(bytes));
     found.outstanding_bytes = outstanding.ok_or(Misfit)?;
-    let cost = advance(found, u64::from(bytes))?;
+    let cost = advance(&mut found, u64::from(bytes))?;
     let after = found.reserved()?;
     channel.first = amount::checked(channel.first.get() + cost)?;
     channel.second = shift(channel.second, before, after)?;
+    state.sessions.set(session, &found);
+    state.channels.set(found.channel, &channel);
     let torrent = found.torrent as usize;
     let torrent = &mut state.torrents[torrent];
     torrent.spent = amount::checked(torrent.spent.get() + cost)?;

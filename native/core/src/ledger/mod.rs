@@ -7,12 +7,15 @@
 
 pub mod audit;
 pub mod batch;
+pub mod channels;
+pub mod column;
 pub mod command;
 pub mod decide;
 pub mod event;
 pub mod evolve;
 #[cfg(test)]
 mod faults;
+pub mod sessions;
 pub mod snapshot;
 pub mod state;
 

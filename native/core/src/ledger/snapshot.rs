@@ -10,6 +10,9 @@ use crate::ledger::command::Role;
 use crate::ledger::state::{Channel, Outstanding, Session, State};
 use crate::voucher::Row;
 
+/// No channel and no session takes fewer bytes.
+const ENTRY_SIZE_MIN: u64 = 64;
+
 /// Writes the state.
 #[rustfmt::skip]
 pub fn write(state: &State, out: &mut impl Write) -> io::Result<()> {
@@ -18,7 +21,7 @@ pub fn write(state: &State, out: &mut impl Write) -> io::Result<()> {
         out.write_all(payee)?;
     }
     count(out, state.channels.len())?;
-    for c in &state.channels {
+    for c in state.channels.iter() {
         out.write_all(&[c.role as u8])?;
         out.write_all(&c.voucher_key)?;
         ints(out, &[c.payee, c.close_at, c.voucher_count])?;
@@ -33,7 +36,7 @@ pub fn write(state: &State, out: &mut impl Write) -> io::Result<()> {
         amounts(out, &[t.limit.unwrap_or_default(), t.spent, t.reserved])?;
     }
     count(out, state.sessions.len())?;
-    for s in &state.sessions {
+    for s in state.sessions.iter() {
         out.write_all(&[u8::from(s.closed)])?;
         out.write_all(&s.session_id)?;
         ints(out, &[s.channel, s.torrent, s.piece_count])?;
@@ -59,20 +62,24 @@ pub fn write(state: &State, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads a state; fails with `InvalidData` on anything that `write` would not have written of a sound state.
-pub fn read(input: &mut impl Read) -> io::Result<State> {
+/// Reads a state of `size` bytes; fails with `InvalidData` on anything that `write` would not have written of a sound
+/// state. Takes memory in proportion to the size, whatever the counts in it say.
+pub fn read(input: &mut impl Read, size: u64) -> io::Result<State> {
+    let room = (size / ENTRY_SIZE_MIN) as usize;
     let mut state = State::default();
     for at in 0..int(input)? {
         ensure(state.intern_payee(array(input)?) == at)?;
     }
-    for _ in 0..int(input)? {
+    let count = int(input)?;
+    state.reserve_channels((count as usize).min(room));
+    for _ in 0..count {
         let channel = channel(input)?;
         let payee = state.payees.get(channel.payee as usize);
         let payee = payee.ok_or(io::ErrorKind::InvalidData)?;
         let is_known = state.find_channel(&channel.voucher_key, payee).is_some();
         ensure(!is_known)?;
         ensure(channel.role == Role::Payee || !state.has_key_index(channel.key_index))?;
-        state.push_channel(channel);
+        state.push_channel(&channel);
     }
     for at in 0..int(input)? {
         ensure(state.intern_torrent(array(input)?) == at)?;
@@ -84,12 +91,14 @@ pub fn read(input: &mut impl Read) -> io::Result<State> {
         torrent.spent = amount(input)?;
         torrent.reserved = amount(input)?;
     }
-    for _ in 0..int(input)? {
+    let count = int(input)?;
+    state.reserve_sessions((count as usize).min(room));
+    for _ in 0..count {
         let session = session(input)?;
         ensure((session.channel as usize) < state.channels.len())?;
         ensure((session.torrent as usize) < state.torrents.len())?;
         ensure(state.find_session(&session.session_id).is_none())?;
-        state.push_session(session);
+        state.push_session(&session);
     }
     for _ in 0..int(input)? {
         let key = (int(input)?, int(input)?);

@@ -3,8 +3,8 @@
 //! Only `evolve` and the snapshot reader change it. Invariants: an index, once given, names the same
 //! thing for ever; `due` and `reserved` of a channel are the sums over its sessions; the reserved
 //! amount of a torrent is the sum over its sessions and what it forfeited; every outstanding piece belongs to a session of
-//! its torrent. A million channels must fit in 200 MB, hence the packed amounts, the interned payees
-//! and the tables that hold indexes only.
+//! its torrent. A million channels must fit in 200 MB, hence the packed channels and sessions, the interned
+//! payees and the tables that hold indexes only.
 
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -13,106 +13,12 @@ use std::hash::BuildHasher;
 use hashbrown::HashTable;
 
 use crate::Address;
-use crate::amount::{self, Amount};
+use crate::amount::Amount;
+pub use crate::ledger::channels::Channel;
+use crate::ledger::channels::Channels;
 use crate::ledger::command::Role;
-use crate::status::Status;
-use crate::voucher::Row;
-
-/// One channel. `first` and `second` are granted and written off for a payee, due and reserved for
-/// a payer: a channel has one role, so it needs only one pair.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Channel {
-    pub(crate) block: u64,
-    pub(crate) key_index: u64,
-    pub(crate) voucher_key: Address,
-    pub(crate) payee: u32,
-    pub(crate) deposit: Amount,
-    pub(crate) settled: Amount,
-    pub(crate) first: Amount,
-    pub(crate) second: Amount,
-    pub(crate) close_at: u32,
-    pub(crate) voucher_count: u32,
-    pub(crate) row: Row,
-    pub(crate) role: Role,
-}
-
-const _: () = assert!(size_of::<Channel>() <= 176);
-
-impl Channel {
-    /// The amount of the head, or zero.
-    #[must_use]
-    pub fn authorized(&self) -> u128 {
-        self.row.amount().get()
-    }
-
-    fn of(&self, role: Role, amount: Amount) -> u128 {
-        if self.role == role { amount.get() } else { 0 }
-    }
-
-    /// What the payee let itself be owed since the channel was opened; 0 for a payer.
-    #[must_use]
-    pub fn granted(&self) -> u128 {
-        self.of(Role::Payee, self.first)
-    }
-
-    /// What the payee gave up; 0 for a payer.
-    #[must_use]
-    pub fn written_off(&self) -> u128 {
-        self.of(Role::Payee, self.second)
-    }
-
-    /// The price of what the payer received and verified; 0 for a payee.
-    #[must_use]
-    pub fn due(&self) -> u128 {
-        self.of(Role::Payer, self.first)
-    }
-
-    /// The price of what the payer asked for and has not received; 0 for a payee.
-    #[must_use]
-    pub fn reserved(&self) -> u128 {
-        self.of(Role::Payer, self.second)
-    }
-
-    /// What is signed and neither due nor reserved, if `promised` will be signed too: what the payee
-    /// may keep for nothing. 0 for a payee.
-    #[must_use]
-    pub fn overhang(&self, promised: u128) -> u128 {
-        let signed = self.of(Role::Payer, self.row.amount()).max(promised);
-        signed.saturating_sub(self.due() + self.reserved())
-    }
-
-    /// Granted, not written off and not authorized; 0 where that is negative.
-    #[must_use]
-    pub fn unpaid(&self) -> u128 {
-        self.granted()
-            .saturating_sub(self.written_off())
-            .saturating_sub(self.authorized())
-    }
-}
-
-/// One session of a channel about one torrent at one price.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Session {
-    pub(crate) bytes: u64,
-    pub(crate) outstanding_bytes: u64,
-    pub(crate) delivered_bytes: u64,
-    pub(crate) channel: u32,
-    pub(crate) torrent: u32,
-    pub(crate) session_id: [u8; 16],
-    pub(crate) price_mib: Amount,
-    pub(crate) minimum_step: Amount,
-    pub(crate) prepay: Amount,
-    pub(crate) piece_count: u32,
-    pub(crate) closed: bool,
-}
-
-impl Session {
-    /// The price of the pieces outstanding in this session.
-    pub fn reserved(&self) -> Result<u128, Status> {
-        let ahead = self.bytes.checked_add(self.outstanding_bytes);
-        amount::step(self.price_mib, self.bytes, ahead.ok_or(Status::Overflow)?)
-    }
-}
+pub use crate::ledger::sessions::Session;
+use crate::ledger::sessions::Sessions;
 
 /// An infohash with what it may cost; `limit` is absent until a budget is set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,9 +39,9 @@ pub struct Outstanding {
 /// The whole state. Equal states have equal snapshots, byte for byte.
 #[derive(Default, Debug)]
 pub struct State {
-    pub(crate) channels: Vec<Channel>,
+    pub(crate) channels: Channels,
     pub(crate) payees: Vec<Address>,
-    pub(crate) sessions: Vec<Session>,
+    pub(crate) sessions: Sessions,
     pub(crate) torrents: Vec<Torrent>,
     pub(crate) outstanding: BTreeMap<(u32, u32), Outstanding>,
     /// By channel and torrent, what was signed ahead for pieces that were then given up. Absent where zero.
@@ -152,14 +58,14 @@ pub struct State {
 impl State {
     /// The channel at an index.
     #[must_use]
-    pub fn channel(&self, index: u32) -> Option<&Channel> {
-        self.channels.get(index as usize)
+    pub fn channel(&self, index: u32) -> Option<Channel> {
+        self.channels.get(index)
     }
 
     /// The session at an index.
     #[must_use]
-    pub fn session(&self, index: u32) -> Option<&Session> {
-        self.sessions.get(index as usize)
+    pub fn session(&self, index: u32) -> Option<Session> {
+        self.sessions.get(index)
     }
 
     /// What a torrent forfeited in a channel.
@@ -180,10 +86,7 @@ impl State {
     #[must_use]
     pub fn find_channel(&self, voucher_key: &Address, payee: &Address) -> Option<u32> {
         let payee = *self.payee_by_address.get(payee)?;
-        let is_it = |index: &u32| {
-            let channel = &self.channels[*index as usize];
-            channel.payee == payee && channel.voucher_key == *voucher_key
-        };
+        let is_it = |index: &u32| self.channels.pair(*index) == (voucher_key, payee);
         let hash = self.hasher.hash_one((voucher_key, payee));
         self.channel_by_pair.find(hash, is_it).copied()
     }
@@ -191,7 +94,7 @@ impl State {
     /// The index of the session with this id.
     #[must_use]
     pub fn find_session(&self, id: &[u8; 16]) -> Option<u32> {
-        let is_it = |index: &u32| self.sessions[*index as usize].session_id == *id;
+        let is_it = |index: &u32| self.sessions.id(*index) == id;
         let hash = self.hasher.hash_one(id);
         self.session_by_id.find(hash, is_it).copied()
     }
@@ -230,8 +133,32 @@ impl State {
         })
     }
 
+    /// Makes room for `count` more channels.
+    pub(crate) fn reserve_channels(&mut self, count: usize) {
+        let State {
+            channels,
+            hasher,
+            channel_by_pair,
+            ..
+        } = self;
+        channels.reserve(count);
+        channel_by_pair.reserve(count, |at| hasher.hash_one(channels.pair(*at)));
+    }
+
+    /// Makes room for `count` more sessions.
+    pub(crate) fn reserve_sessions(&mut self, count: usize) {
+        let State {
+            sessions,
+            hasher,
+            session_by_id,
+            ..
+        } = self;
+        sessions.reserve(count);
+        session_by_id.reserve(count, |at| hasher.hash_one(sessions.id(*at)));
+    }
+
     /// Appends a channel and indexes it.
-    pub(crate) fn push_channel(&mut self, channel: Channel) {
+    pub(crate) fn push_channel(&mut self, channel: &Channel) {
         let State {
             channels,
             hasher,
@@ -244,14 +171,11 @@ impl State {
         }
         let hash = hasher.hash_one((&channel.voucher_key, channel.payee));
         channels.push(channel);
-        channel_by_pair.insert_unique(hash, index, |at| {
-            let channel = &channels[*at as usize];
-            hasher.hash_one((&channel.voucher_key, channel.payee))
-        });
+        channel_by_pair.insert_unique(hash, index, |at| hasher.hash_one(channels.pair(*at)));
     }
 
     /// Appends a session and indexes it.
-    pub(crate) fn push_session(&mut self, session: Session) {
+    pub(crate) fn push_session(&mut self, session: &Session) {
         let State {
             sessions,
             hasher,
@@ -261,8 +185,12 @@ impl State {
         let index = sessions.len() as u32;
         let hash = hasher.hash_one(session.session_id);
         sessions.push(session);
-        session_by_id.insert_unique(hash, index, |at| {
-            hasher.hash_one(sessions[*at as usize].session_id)
-        });
+        session_by_id.insert_unique(hash, index, |at| hasher.hash_one(sessions.id(*at)));
+    }
+
+    /// One more than the greatest key index of a payer's channel; 0 if there is none.
+    #[must_use]
+    pub fn next_key_index(&self) -> u64 {
+        self.key_indexes.iter().max().map_or(0, |last| last + 1)
     }
 }

@@ -67,7 +67,7 @@ layout!(/// The head of one note; the value of `size` bytes follows it.
     }
 );
 layout!(/// Counts and sums over the whole ledger.
-    summary, "summary", 232, {
+    summary, "summary", 240, {
         SEQUENCE "sequence" U64 8 @ 0;
         CHANNEL_COUNT "channelCount" U32 4 @ 8;
         PAYER_CHANNEL_COUNT "payerChannelCount" U32 4 @ 12;
@@ -89,6 +89,7 @@ layout!(/// Counts and sums over the whole ledger.
         DUE "due" Amount 16 @ 184;
         RESERVED "reserved" Amount 16 @ 200;
         SPENT "spent" Amount 16 @ 216;
+        NEXT_KEY_INDEX "nextKeyIndex" U64 8 @ 232;
     }
 );
 
@@ -139,12 +140,12 @@ pub fn read(state: &State, table: Table, from: usize, count: usize) -> Vec<u8> {
     match table {
         Table::Channels => {
             for index in (0..state.channels.len()).skip(from).take(count) {
-                put_channel(&mut out, state, index);
+                put_channel(&mut out, state, index as u32);
             }
         }
         Table::Sessions => {
             for index in (0..state.sessions.len()).skip(from).take(count) {
-                put_session(&mut out, state, index);
+                put_session(&mut out, state, index as u32);
             }
         }
         Table::Outstanding => {
@@ -186,18 +187,20 @@ fn grow<'a>(out: &'a mut Vec<u8>, layout: &Layout) -> &'a mut [u8] {
     &mut out[start..]
 }
 
-fn put_channel(out: &mut Vec<u8>, state: &State, index: usize) {
+fn put_channel(out: &mut Vec<u8>, state: &State, index: u32) {
     use channel as at;
+    let Some(c) = state.channel(index) else {
+        return;
+    };
     let r = grow(out, &at::LAYOUT);
-    let c = &state.channels[index];
-    put(r, at::INDEX, &(index as u32).to_le_bytes());
+    put(r, at::INDEX, &index.to_le_bytes());
     r[at::ROLE] = c.role as u8;
     put(r, at::CLOSE_AT, &c.close_at.to_le_bytes());
     put(r, at::VOUCHER_COUNT, &c.voucher_count.to_le_bytes());
     put(r, at::BLOCK, &c.block.to_le_bytes());
     put(r, at::KEY_INDEX, &c.key_index.to_le_bytes());
     put(r, at::VOUCHER_KEY, &c.voucher_key);
-    put(r, at::PAYEE, state.payee(c));
+    put(r, at::PAYEE, state.payee(&c));
     put_amount(r, at::DEPOSIT, c.deposit.get());
     put_amount(r, at::SETTLED, c.settled.get());
     put_amount(r, at::AUTHORIZED, c.authorized());
@@ -209,11 +212,13 @@ fn put_channel(out: &mut Vec<u8>, state: &State, index: usize) {
     put(r, at::ROW, &c.row.0);
 }
 
-fn put_session(out: &mut Vec<u8>, state: &State, index: usize) {
+fn put_session(out: &mut Vec<u8>, state: &State, index: u32) {
     use session as at;
+    let Some(s) = state.session(index) else {
+        return;
+    };
     let r = grow(out, &at::LAYOUT);
-    let s = &state.sessions[index];
-    put(r, at::INDEX, &(index as u32).to_le_bytes());
+    put(r, at::INDEX, &index.to_le_bytes());
     put(r, at::CHANNEL, &s.channel.to_le_bytes());
     put(r, at::SESSION_ID, &s.session_id);
     put(
@@ -241,17 +246,11 @@ pub fn summarize(state: &State, sequence: u64, low_space: bool) -> Vec<u8> {
     use summary as at;
     let mut out = Vec::new();
     let r = grow(&mut out, &at::LAYOUT);
-    let open = state.sessions.iter().filter(|s| !s.closed).count();
-    let payers = state
-        .channels
-        .iter()
-        .filter(|c| c.role == Role::Payer)
-        .count();
+    let open = state.sessions.open_count();
     let budgets = state.torrents.iter().filter(|t| t.limit.is_some()).count();
     put(r, at::SEQUENCE, &sequence.to_le_bytes());
     for (offset, count) in [
         (at::CHANNEL_COUNT, state.channels.len()),
-        (at::PAYER_CHANNEL_COUNT, payers),
         (at::SESSION_COUNT, state.sessions.len()),
         (at::OPEN_SESSION_COUNT, open),
         (at::OUTSTANDING_COUNT, state.outstanding.len()),
@@ -263,7 +262,9 @@ pub fn summarize(state: &State, sequence: u64, low_space: bool) -> Vec<u8> {
     r[at::LOW_SPACE] = u8::from(low_space);
     // Fewer than 2^32 channels of at most uint96 each: the sums fit in 128 bits.
     let mut sums = [0u128; 11];
-    for c in &state.channels {
+    let mut payers = 0u32;
+    for c in state.channels.iter() {
+        payers += u32::from(c.role == Role::Payer);
         let base = if c.role == Role::Payee { 0 } else { 6 };
         sums[base] += c.deposit.get();
         sums[base + 1] += c.settled.get();
@@ -272,6 +273,8 @@ pub fn summarize(state: &State, sequence: u64, low_space: bool) -> Vec<u8> {
         sums[base + 4] += c.second.get();
         sums[5] += c.unpaid();
     }
+    put(r, at::PAYER_CHANNEL_COUNT, &payers.to_le_bytes());
+    put(r, at::NEXT_KEY_INDEX, &state.next_key_index().to_le_bytes());
     for (nth, sum) in sums.iter().enumerate() {
         put_amount(r, at::PAYEE_DEPOSIT + 16 * nth, *sum);
     }

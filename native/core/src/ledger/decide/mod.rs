@@ -11,8 +11,10 @@ use std::collections::BTreeMap;
 use crate::Address;
 use crate::amount::Amount;
 use crate::keys::Keyring;
+use crate::ledger::channels::CHANNELS_MAX;
 use crate::ledger::command::{Command, Role};
 use crate::ledger::event::Event;
+use crate::ledger::sessions::SESSIONS_MAX;
 use crate::ledger::state::{Channel, Session, State};
 use crate::status::Status;
 
@@ -83,7 +85,7 @@ pub fn decide<'a>(
             state.channel(channel).ok_or(Status::UnknownChannel)?;
             refuse(state.find_session(&session_id).is_some(), Status::Duplicate)?;
             refuse(around.low_space, Status::NoSpace)?;
-            refuse(state.sessions.len() >= u32::MAX as usize, Status::Overflow)?;
+            refuse(state.sessions.len() >= SESSIONS_MAX, Status::Overflow)?;
             Ok(Event::SessionOpened {
                 channel,
                 session_id,
@@ -143,7 +145,7 @@ pub fn decide<'a>(
         } => {
             let (found, _) = with_role(state, session, Role::Payer)?;
             refuse(
-                payer::outstanding(state, session, found, piece)? != bytes,
+                payer::outstanding(state, session, &found, piece)? != bytes,
                 Status::UnknownPiece,
             )?;
             let sign = payer::authorize(state, around, pending, session, bytes, advance)?;
@@ -176,21 +178,26 @@ fn refuse(condition: bool, status: Status) -> Result<(), Status> {
     if condition { Err(status) } else { Ok(()) }
 }
 
-fn find(state: &State, session: u32) -> Result<&Session, Status> {
+fn find(state: &State, session: u32) -> Result<Session, Status> {
     state.session(session).ok_or(Status::UnknownSession)
 }
 
-fn open_session(state: &State, session: u32) -> Result<&Session, Status> {
+fn open_session(state: &State, session: u32) -> Result<Session, Status> {
     let found = find(state, session)?;
     refuse(found.closed, Status::Closed)?;
     Ok(found)
 }
 
-fn with_role(state: &State, session: u32, role: Role) -> Result<(&Session, &Channel), Status> {
+fn with_role(state: &State, session: u32, role: Role) -> Result<(Session, Channel), Status> {
     let found = find(state, session)?;
-    let channel = &state.channels[found.channel as usize];
+    let channel = channel_of(state, &found)?;
     refuse(channel.role != role, Status::WrongRole)?;
     Ok((found, channel))
+}
+
+/// The channel of a session; every session has one.
+fn channel_of(state: &State, session: &Session) -> Result<Channel, Status> {
+    state.channel(session.channel).ok_or(Status::UnknownChannel)
 }
 
 /// Whether the ledger's own key at the index is the voucher key: signing with any other would be
@@ -234,7 +241,8 @@ fn channel_put<'a>(
     };
     let known = state
         .find_channel(&voucher_key, &payee)
-        .map(|index| &state.channels[index as usize]);
+        .and_then(|index| state.channel(index));
+    let known = known.as_ref();
     refuse(
         known.is_some_and(|channel| channel.role != role),
         Status::WrongRole,
@@ -247,7 +255,7 @@ fn channel_put<'a>(
         key_index = 0;
     }
     refuse(
-        known.is_none() && state.channels.len() >= u32::MAX as usize,
+        known.is_none() && state.channels.len() >= CHANNELS_MAX,
         Status::Overflow,
     )?;
     if let Some(channel) = known.filter(|channel| block < channel.block) {

@@ -1,6 +1,8 @@
 //! The decisions of a payer: what to ask for, what to pay, and what to promise.
 
-use super::{Decision, Pending, Surroundings, find, open_session, owns, refuse, with_role};
+use super::{
+    Decision, Pending, Surroundings, channel_of, find, open_session, owns, refuse, with_role,
+};
 use crate::amount::{self, Amount};
 use crate::ledger::command::Role;
 use crate::ledger::event::Event;
@@ -69,8 +71,8 @@ pub fn abandon<'a>(
     piece: u32,
 ) -> Result<Decision<'a>, Status> {
     let found = find(state, session)?;
-    let bytes = outstanding(state, session, found, piece)?;
-    let channel = &state.channels[found.channel as usize];
+    let bytes = outstanding(state, session, &found, piece)?;
+    let channel = channel_of(state, &found)?;
     let ahead = found.bytes.checked_add(found.outstanding_bytes);
     let to = ahead.ok_or(Status::Overflow)?;
     let cost = amount::step(found.price_mib, to - u64::from(bytes), to)?;
@@ -140,7 +142,7 @@ pub fn adopt<'a>(
     let amount = row.amount().get();
     refuse(amount <= authorized, Status::NotIncreasing)?;
     refuse(amount > channel.deposit.get(), Status::ExceedsDeposit)?;
-    let payee = state.payee(channel);
+    let payee = state.payee(&channel);
     let status = voucher::verify(around.domain, &channel.voucher_key, payee, &row);
     refuse(status != Status::Ok, Status::BadSignature)?;
     Ok(Event::Adopted {

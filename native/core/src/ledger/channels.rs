@@ -1,0 +1,245 @@
+//! The channels of a ledger, stored small: a million of them must fit in memory with their sessions.
+//!
+//! A channel is computed with as a plain [`Channel`]. It is stored as a core of what every channel has, 132 bytes of
+//! which 96 are its key and its head, and as sparse columns of what most have not.
+
+use crate::Address;
+use crate::amount::Amount;
+use crate::ledger::column::Column;
+use crate::ledger::command::Role;
+use crate::voucher::Row;
+
+/// The most channels of a ledger; payees are fewer, so that their index leaves a bit for the role.
+pub const CHANNELS_MAX: usize = 1 << 31;
+const PAYER: u32 = 1 << 31;
+
+/// One channel. `first` and `second` are granted and written off for a payee, due and reserved for
+/// a payer: a channel has one role, so it needs only one pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Channel {
+    pub(crate) block: u64,
+    pub(crate) key_index: u64,
+    pub(crate) voucher_key: Address,
+    pub(crate) payee: u32,
+    pub(crate) deposit: Amount,
+    pub(crate) settled: Amount,
+    pub(crate) first: Amount,
+    pub(crate) second: Amount,
+    pub(crate) close_at: u32,
+    pub(crate) voucher_count: u32,
+    pub(crate) row: Row,
+    pub(crate) role: Role,
+}
+
+impl Channel {
+    /// The amount of the head, or zero.
+    #[must_use]
+    pub fn authorized(&self) -> u128 {
+        self.row.amount().get()
+    }
+
+    fn of(&self, role: Role, amount: Amount) -> u128 {
+        if self.role == role { amount.get() } else { 0 }
+    }
+
+    /// What the payee let itself be owed since the channel was opened; 0 for a payer.
+    #[must_use]
+    pub fn granted(&self) -> u128 {
+        self.of(Role::Payee, self.first)
+    }
+
+    /// What the payee gave up; 0 for a payer.
+    #[must_use]
+    pub fn written_off(&self) -> u128 {
+        self.of(Role::Payee, self.second)
+    }
+
+    /// The price of what the payer received and verified; 0 for a payee.
+    #[must_use]
+    pub fn due(&self) -> u128 {
+        self.of(Role::Payer, self.first)
+    }
+
+    /// The price of what the payer asked for and has not received; 0 for a payee.
+    #[must_use]
+    pub fn reserved(&self) -> u128 {
+        self.of(Role::Payer, self.second)
+    }
+
+    /// What is signed and neither due nor reserved, if `promised` will be signed too: what the payee
+    /// may keep for nothing. 0 for a payee.
+    #[must_use]
+    pub fn overhang(&self, promised: u128) -> u128 {
+        let signed = self.of(Role::Payer, self.row.amount()).max(promised);
+        signed.saturating_sub(self.due() + self.reserved())
+    }
+
+    /// Granted, not written off and not authorized; 0 where that is negative.
+    #[must_use]
+    pub fn unpaid(&self) -> u128 {
+        self.granted()
+            .saturating_sub(self.written_off())
+            .saturating_sub(self.authorized())
+    }
+}
+
+/// What every channel has. The payee's index carries the role in its top bit.
+#[derive(Debug)]
+struct Core {
+    voucher_key: Address,
+    row: Row,
+    deposit: Amount,
+    first: Amount,
+    block: u32,
+    voucher_count: u32,
+    payee_and_role: u32,
+}
+
+const _: () = assert!(size_of::<Core>() == 132);
+
+/// All channels, by index.
+#[derive(Default, Debug)]
+pub struct Channels {
+    cores: Vec<Core>,
+    settled: Column<Amount>,
+    second: Column<Amount>,
+    close_at: Column<u32>,
+    key_index: Column<u64>,
+    /// The upper half of blocks.
+    block_high: Column<u32>,
+}
+
+impl Channels {
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.cores.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.cores.is_empty()
+    }
+
+    /// The channel at an index.
+    #[must_use]
+    pub fn get(&self, index: u32) -> Option<Channel> {
+        let core = self.cores.get(index as usize)?;
+        let is_payer = core.payee_and_role & PAYER != 0;
+        Some(Channel {
+            block: u64::from(self.block_high.get(index)) << 32 | u64::from(core.block),
+            key_index: self.key_index.get(index),
+            voucher_key: core.voucher_key,
+            payee: core.payee_and_role & !PAYER,
+            deposit: core.deposit,
+            settled: self.settled.get(index),
+            first: core.first,
+            second: self.second.get(index),
+            close_at: self.close_at.get(index),
+            voucher_count: core.voucher_count,
+            row: core.row,
+            role: if is_payer { Role::Payer } else { Role::Payee },
+        })
+    }
+
+    /// Voucher key and payee index of a channel that exists.
+    #[must_use]
+    pub fn pair(&self, index: u32) -> (&Address, u32) {
+        let core = &self.cores[index as usize];
+        (&core.voucher_key, core.payee_and_role & !PAYER)
+    }
+
+    /// All of them, in the order of their indexes.
+    pub fn iter(&self) -> impl Iterator<Item = Channel> {
+        (0..self.cores.len() as u32).filter_map(|index| self.get(index))
+    }
+
+    /// Makes room for `count` more.
+    pub fn reserve(&mut self, count: usize) {
+        self.cores.reserve_exact(count);
+    }
+
+    /// Appends a channel.
+    pub fn push(&mut self, channel: &Channel) {
+        let index = self.cores.len() as u32;
+        self.cores.push(core_of(channel));
+        self.set_sparse(index, channel);
+    }
+
+    /// Replaces a channel that exists.
+    pub fn set(&mut self, index: u32, channel: &Channel) {
+        self.cores[index as usize] = core_of(channel);
+        self.set_sparse(index, channel);
+    }
+
+    fn set_sparse(&mut self, index: u32, channel: &Channel) {
+        self.settled.set(index, channel.settled);
+        self.second.set(index, channel.second);
+        self.close_at.set(index, channel.close_at);
+        self.key_index.set(index, channel.key_index);
+        self.block_high.set(index, (channel.block >> 32) as u32);
+    }
+}
+
+fn core_of(channel: &Channel) -> Core {
+    let role = if channel.role == Role::Payer {
+        PAYER
+    } else {
+        0
+    };
+    debug_assert!(channel.payee & PAYER == 0);
+    Core {
+        voucher_key: channel.voucher_key,
+        row: channel.row,
+        deposit: channel.deposit,
+        first: channel.first,
+        block: channel.block as u32,
+        voucher_count: channel.voucher_count,
+        payee_and_role: channel.payee | role,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_comes_out_as_it_went_in() {
+        let amount = |value| Amount::new(value).unwrap();
+        let plain = Channel {
+            block: 7,
+            key_index: 0,
+            voucher_key: [1; 20],
+            payee: 0,
+            deposit: amount(9),
+            settled: Amount::ZERO,
+            first: amount(5),
+            second: Amount::ZERO,
+            close_at: 0,
+            voucher_count: 2,
+            row: Row([3; 76]),
+            role: Role::Payee,
+        };
+        let full = Channel {
+            block: (3 << 32) | 1,
+            key_index: 1 << 40,
+            payee: (1 << 31) - 1,
+            settled: amount(1 << 95),
+            second: amount(4),
+            close_at: u32::MAX,
+            role: Role::Payer,
+            ..plain.clone()
+        };
+        let mut channels = Channels::default();
+        channels.push(&plain);
+        channels.push(&full);
+        assert_eq!(channels.get(0), Some(plain.clone()));
+        assert_eq!(channels.get(1), Some(full.clone()));
+        assert_eq!(channels.get(2), None);
+        assert_eq!(channels.pair(1), (&[1; 20], (1 << 31) - 1));
+        channels.set(0, &full);
+        channels.set(1, &plain);
+        assert_eq!(channels.iter().collect::<Vec<_>>(), [full, plain]);
+    }
+}
