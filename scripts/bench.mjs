@@ -6,7 +6,10 @@ import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { fingerprint, root, setUp } from './setup.mjs';
 
-const NAMES = ['verify', 'hash', 'ticks', 'codec', 'journal', 'gas', 'seeding', 'flood'];
+const NAMES = [
+  ...['verify', 'hash', 'ticks', 'codec', 'journal', 'accept', 'latency', 'scale'],
+  ...['gas', 'seeding', 'flood'],
+];
 const USAGE = `npm run bench -- [NAMES] [options]
 
   NAMES          only these: ${NAMES.join(', ')}

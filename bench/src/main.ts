@@ -5,15 +5,18 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { accepting } from './accept.js';
 import { codec } from './codec.js';
 import { flooding } from './flood.js';
 import { gas } from './gas.js';
 import { hashing } from './hash.js';
 import { journal } from './journal.js';
+import { latency } from './latency.js';
 import * as Machine from './machine.js';
 import type { Effort } from './measure.js';
 import * as Peers from './peers.js';
 import { plain, type Row, table } from './report.js';
+import { scaling } from './scale.js';
 import { seeding } from './seeding.js';
 import { ticks } from './ticks.js';
 import { verification } from './verify.js';
@@ -46,6 +49,9 @@ const BENCHES: Readonly<Record<string, (settings: Settings) => Promise<Row[]>>> 
   ticks,
   codec,
   journal,
+  accept: accepting,
+  latency,
+  scale: scaling,
   gas,
   seeding,
   flood: flooding,

@@ -100,8 +100,15 @@ export function secp256k1(
   };
 }
 
-/** Vouchers of mppx's own format, signed by our signer over ethers' digest; its rule is its own. */
-export function mppx(samples: readonly Sample[], { mppx: library }: Peers): Contender {
+/**
+ * Vouchers of mppx's own format, signed by our signer over ethers' digest; its rule is its own. With `heads` the
+ * amounts of good ones are kept there.
+ */
+export function mppx(
+  samples: readonly Sample[],
+  { mppx: library }: Peers,
+  heads?: Map<string, bigint>,
+): Contender {
   const chainId = Number(Vouchers.CHAIN_ID);
   const domain = { name: 'TIP20 Channel Reserve', version: '1', chainId, verifyingContract: library.escrow };
   const types = {
@@ -119,8 +126,11 @@ export function mppx(samples: readonly Sample[], { mppx: library }: Peers): Cont
     const signature = `${hexlify(signed)}${parity === 1 ? '1c' : '1b'}` as `0x${string}`;
     return { channelId, cumulativeAmount: amount, signature, signer };
   });
-  const verify = (voucher: (typeof vouchers)[number], signer: `0x${string}`): boolean =>
-    library.verifyVoucher(library.escrow, chainId, voucher, signer);
+  const verify = (voucher: (typeof vouchers)[number], signer: `0x${string}`): boolean => {
+    const isGood = library.verifyVoucher(library.escrow, chainId, voucher, signer);
+    if (isGood) heads?.set(voucher.channelId, voucher.cumulativeAmount);
+    return isGood;
+  };
   check(!verify(vouchers[0]!, samples[1]!.signer), 'mppx accepts any signer');
   return round(samples.slice(0, MPPX_COUNT), 1, (_, at) => verify(vouchers[at]!, vouchers[at]!.signer));
 }

@@ -1,8 +1,8 @@
 /**
  * The way of a voucher from the wire to the ledger, in batches: keep the highest of each session, screen
  * what costs nothing to refuse, verify the signatures of the rest in the wide pool, then commit. One batch is
- * under way at a time; what arrives meanwhile forms the next one. Cost: O(batch), one screen, one verify and
- * one commit each.
+ * verified at a time, beside the commit of the one before; what arrives meanwhile forms the next one. Cost:
+ * O(batch), one screen, one verify and one commit each.
  */
 import { amountOf } from '../channels/voucher.js';
 import { batchCommandsMax, intakeQueueMax } from '../limits.js';
@@ -44,8 +44,12 @@ export function createIntake(book: Book, verify: VerifyClaims): Intake {
   let busy = false;
 
   function take(): Waiting[] {
-    const batch = [...waiting.values()].slice(0, batchCommandsMax);
-    for (const { submission } of batch) waiting.delete(submission.session);
+    const batch: Waiting[] = [];
+    for (const [session, one] of waiting) {
+      if (batch.length === batchCommandsMax) break;
+      batch.push(one);
+      waiting.delete(session);
+    }
     return batch;
   }
 
@@ -53,19 +57,15 @@ export function createIntake(book: Book, verify: VerifyClaims): Intake {
     busy = true;
     // Everything that arrived in this turn of the event loop goes into the first batch.
     await Promise.resolve();
+    let committing = Promise.resolve();
     while (waiting.size > 0) {
-      const batch = take();
-      try {
-        const verdicts = await judge(
-          book,
-          verify,
-          batch.map((one) => one.submission),
-        );
-        for (const [index, one] of batch.entries()) one.resolve(verdicts[index]!);
-      } catch (reason) {
-        for (const one of batch) one.reject(reason);
-      }
+      const signed = await check(book, verify, take());
+      // No batch runs ahead of another by more than its signatures: commits keep their order.
+      await committing;
+      committing = commit(book, signed);
+      if (waiting.size === 0) await committing;
     }
+    // Nothing is awaited between the last look and this line: what comes now begins anew.
     busy = false;
   }
 
@@ -89,28 +89,39 @@ export function createIntake(book: Book, verify: VerifyClaims): Intake {
   };
 }
 
-async function judge(book: Book, verify: VerifyClaims, batch: readonly Submission[]): Promise<Verdict[]> {
-  const screened = book.screen(batch.map(toCommand));
-  const verdicts: Verdict[] = screened.map((status) => ({ status }));
-  const passed = batch.map((_, index) => index).filter((index) => screened[index] === 'ok');
-  if (passed.length === 0) return verdicts;
-
-  const statuses = await verify(passed.map((index) => batch[index]!));
-  const signed: number[] = [];
-  passed.forEach((index, at) => {
-    if (statuses[at] === 'ok') signed.push(index);
-    else verdicts[index] = { status: statuses[at]! };
-  });
-  if (signed.length === 0) return verdicts;
-
-  const outcomes = await book.commit(signed.map((index) => toCommand(batch[index]!)));
-  signed.forEach((index, at) => {
-    const outcome = outcomes[at]!;
-    verdicts[index] = { status: outcome.status, outcome };
-  });
-  return verdicts;
+/** Answers the vouchers that need no commit; gives the others. */
+async function check(book: Book, verify: VerifyClaims, batch: readonly Waiting[]): Promise<Waiting[]> {
+  try {
+    const passed = keepOk(batch, book.screen(batch.map(toCommand)));
+    if (passed.length === 0) return passed;
+    return keepOk(passed, await verify(passed.map((one) => one.submission)));
+  } catch (reason) {
+    for (const one of batch) one.reject(reason);
+    return [];
+  }
 }
 
-function toCommand(one: Submission): Command {
-  return { kind: 'voucher', session: one.session, row: one.row, final: one.final, verified: true };
+function keepOk(batch: readonly Waiting[], statuses: readonly Status[]): Waiting[] {
+  return batch.filter((one, at) => {
+    const status = statuses[at]!;
+    if (status !== 'ok') one.resolve({ status });
+    return status === 'ok';
+  });
+}
+
+async function commit(book: Book, batch: readonly Waiting[]): Promise<void> {
+  if (batch.length === 0) return;
+  try {
+    const outcomes = await book.commit(batch.map(toCommand));
+    for (const [at, one] of batch.entries()) {
+      const outcome = outcomes[at]!;
+      one.resolve({ status: outcome.status, outcome });
+    }
+  } catch (reason) {
+    for (const one of batch) one.reject(reason);
+  }
+}
+
+function toCommand({ submission: { session, row, final } }: Waiting): Command {
+  return { kind: 'voucher', session, row, final, verified: true };
 }

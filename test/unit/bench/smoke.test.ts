@@ -23,6 +23,12 @@ const ROWS: Readonly<Record<string, 'own' | 'peer' | 'published' | 'none'>> = {
   'hash.one': 'own',
   'ticks.per_core': 'own',
   'journal.sqlite': 'peer',
+  'accept.mppx': 'peer',
+  'latency.p99_ms': 'none',
+  'latency.lag_p999_ms': 'none',
+  'scale.rss_mb': 'none',
+  'scale.restart_s': 'none',
+  'scale.throughput': 'own',
   'gas.open': 'none',
   'gas.open_many.50': 'none',
   'gas.settle.1': 'published',
@@ -110,7 +116,7 @@ describe('npm run bench', () => {
   it.runIf(process.env['PIECEWORK_REQUIRE_PEERS'] === '1')(
     'measures the peers in smoke mode too',
     () => {
-      const names = ['verify', 'hash', 'journal'];
+      const names = ['verify', 'hash', 'journal', 'accept'];
       const { rows, output } = bench(['--smoke', '--peers', '--only', names.join(',')], INSTALL_MS);
       expectRows(rows, true, names);
       for (const { id, ratio } of rows) expect(ratio, id).toBeGreaterThan(0);

@@ -4,7 +4,7 @@
 //! With the feature `skip-sync` nothing is synced: that build exists to be caught by a test.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -117,9 +117,29 @@ pub fn open(path: &Path) -> Result<File, Error> {
     options.map_err(|error| failed("open", path, &error))
 }
 
-/// Reads a whole file.
-pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|error| failed("read", path, &error))
+/// Reads a whole file into the memory of an earlier one.
+pub fn read(path: &Path, bytes: &mut Vec<u8>) -> Result<(), Error> {
+    bytes.clear();
+    File::open(path)
+        .and_then(|mut file| file.read_to_end(bytes))
+        .map(|_| ())
+        .map_err(|error| failed("read", path, &error))
+}
+
+/// Reads a range of a file; less where the file ends before.
+pub fn read_range(file: &File, path: &Path, from: u64, to: u64) -> Result<Vec<u8>, Error> {
+    let mut bytes = vec![0; to.saturating_sub(from) as usize];
+    let mut at = 0;
+    while at < bytes.len() {
+        match file.read_at(&mut bytes[at..], from + at as u64) {
+            Ok(0) => break,
+            Ok(count) => at += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed("read", path, &error)),
+        }
+    }
+    bytes.truncate(at);
+    Ok(bytes)
 }
 
 /// Takes the lock of a folder, creating both, and holds it as long as the file lives.

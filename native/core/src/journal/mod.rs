@@ -123,11 +123,9 @@ impl Journal {
         // A process that was killed, or whose sync failed, may have left its last frame in the system's
         // memory only. It is believed from here on, so it is written and synced once more first.
         if found.last_frame < found.offset {
-            let bytes = disk::read(&found.path)?;
             // The file may have been cut off inside the padding of the frame.
-            let end = bytes.len().min(found.offset as usize);
-            let frame = &bytes[found.last_frame as usize..end];
-            disk::write_at(&file, &found.path, frame, found.last_frame)?;
+            let frame = disk::read_range(&file, &found.path, found.last_frame, found.offset)?;
+            disk::write_at(&file, &found.path, &frame, found.last_frame)?;
             disk::sync_data(&file, &found.path)?;
         }
         disk::sync_folder(config.folder)?;

@@ -88,12 +88,14 @@ pub fn recover(
         let path = segment::path(folder, begin);
         return Err(corrupt(&path, 0, "the segment is missing"));
     };
+    let mut bytes = Vec::new();
     for (at, first_sequence) in files.segments.iter().enumerate().skip(first) {
         let next = files.segments.get(at + 1).copied();
         reader.read_segment(
             &segment::path(folder, *first_sequence),
             *first_sequence,
             next,
+            &mut bytes,
         )?;
     }
     Ok(reader.recovery)
@@ -174,9 +176,15 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn read_segment(&mut self, path: &Path, first: u64, next: Option<u64>) -> Result<(), Error> {
-        let bytes = disk::read(path)?;
-        let (identity, first_sequence) = segment::decode(path, &bytes)?;
+    fn read_segment(
+        &mut self,
+        path: &Path,
+        first: u64,
+        next: Option<u64>,
+        bytes: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        disk::read(path, bytes)?;
+        let (identity, first_sequence) = segment::decode(path, bytes)?;
         self.identify(&identity, path)?;
         let from = self.recovery.checkpoint_sequence;
         // Before the first frame of the ledger there is none; after a checkpoint its frame is known.
@@ -198,7 +206,7 @@ impl Reader<'_> {
         }
         let mut walk = (segment::HEADER_SIZE, expected, chain);
         let mut last_frame = walk.0;
-        while let Some(found) = frame::at(&bytes, walk.0) {
+        while let Some(found) = frame::at(bytes, walk.0) {
             let is_chained = walk.2.is_none_or(|crc| crc == found.previous_crc);
             if found.sequence != walk.1 || !is_chained {
                 break;
@@ -217,7 +225,7 @@ impl Reader<'_> {
                 offset,
                 "frames are missing before the next segment",
             )),
-            None => self.end(path, &bytes, offset, expected),
+            None => self.end(path, bytes, offset, expected),
         }
     }
 

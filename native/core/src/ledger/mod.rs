@@ -15,6 +15,7 @@ pub mod event;
 pub mod evolve;
 #[cfg(test)]
 mod faults;
+pub mod index;
 pub mod sessions;
 pub mod snapshot;
 pub mod state;

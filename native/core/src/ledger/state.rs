@@ -10,13 +10,12 @@ use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::BuildHasher;
 
-use hashbrown::HashTable;
-
 use crate::Address;
 use crate::amount::Amount;
 pub use crate::ledger::channels::Channel;
 use crate::ledger::channels::Channels;
 use crate::ledger::command::Role;
+use crate::ledger::index::Index;
 pub use crate::ledger::sessions::Session;
 use crate::ledger::sessions::Sessions;
 
@@ -48,8 +47,8 @@ pub struct State {
     pub(crate) forfeited: BTreeMap<(u32, u32), Amount>,
     pub(crate) notes: BTreeMap<(u16, [u8; 32]), Box<[u8]>>,
     key_indexes: HashSet<u64>,
-    channel_by_pair: HashTable<u32>,
-    session_by_id: HashTable<u32>,
+    channel_by_pair: Index,
+    session_by_id: Index,
     payee_by_address: HashMap<Address, u32>,
     torrent_by_infohash: HashMap<[u8; 20], u32>,
     hasher: RandomState,
@@ -86,17 +85,17 @@ impl State {
     #[must_use]
     pub fn find_channel(&self, voucher_key: &Address, payee: &Address) -> Option<u32> {
         let payee = *self.payee_by_address.get(payee)?;
-        let is_it = |index: &u32| self.channels.pair(*index) == (voucher_key, payee);
+        let is_it = |index| self.channels.pair(index) == (voucher_key, payee);
         let hash = self.hasher.hash_one((voucher_key, payee));
-        self.channel_by_pair.find(hash, is_it).copied()
+        self.channel_by_pair.find(hash, is_it)
     }
 
     /// The index of the session with this id.
     #[must_use]
     pub fn find_session(&self, id: &[u8; 16]) -> Option<u32> {
-        let is_it = |index: &u32| self.sessions.id(*index) == id;
+        let is_it = |index| self.sessions.id(index) == id;
         let hash = self.hasher.hash_one(id);
-        self.session_by_id.find(hash, is_it).copied()
+        self.session_by_id.find(hash, is_it)
     }
 
     /// The torrent with this infohash, if a session or budget has named it.
@@ -142,7 +141,7 @@ impl State {
             ..
         } = self;
         channels.reserve(count);
-        channel_by_pair.reserve(count, |at| hasher.hash_one(channels.pair(*at)));
+        channel_by_pair.reserve(count, |at| hasher.hash_one(channels.pair(at)));
     }
 
     /// Makes room for `count` more sessions.
@@ -154,7 +153,7 @@ impl State {
             ..
         } = self;
         sessions.reserve(count);
-        session_by_id.reserve(count, |at| hasher.hash_one(sessions.id(*at)));
+        session_by_id.reserve(count, |at| hasher.hash_one(sessions.id(at)));
     }
 
     /// Appends a channel and indexes it.
@@ -165,13 +164,11 @@ impl State {
             channel_by_pair,
             ..
         } = self;
-        let index = channels.len() as u32;
         if channel.role == Role::Payer {
             self.key_indexes.insert(channel.key_index);
         }
-        let hash = hasher.hash_one((&channel.voucher_key, channel.payee));
         channels.push(channel);
-        channel_by_pair.insert_unique(hash, index, |at| hasher.hash_one(channels.pair(*at)));
+        channel_by_pair.push(|at| hasher.hash_one(channels.pair(at)));
     }
 
     /// Appends a session and indexes it.
@@ -182,10 +179,8 @@ impl State {
             session_by_id,
             ..
         } = self;
-        let index = sessions.len() as u32;
-        let hash = hasher.hash_one(session.session_id);
         sessions.push(session);
-        session_by_id.insert_unique(hash, index, |at| hasher.hash_one(sessions.id(*at)));
+        session_by_id.push(|at| hasher.hash_one(sessions.id(at)));
     }
 
     /// One more than the greatest key index of a payer's channel; 0 if there is none.
