@@ -8,7 +8,7 @@ import { fingerprint, root, setUp } from './setup.mjs';
 
 const NAMES = [
   ...['verify', 'hash', 'ticks', 'codec', 'journal', 'accept', 'latency', 'scale'],
-  ...['gas', 'seeding', 'flood'],
+  ...['gas', 'seeding', 'download', 'flood'],
 ];
 const USAGE = `npm run bench -- [NAMES] [options]
 

@@ -3,13 +3,8 @@
  * connections. The flood runs in this process, on the same cores as seeder and downloader, so what it costs itself
  * is taken from the honest peer too: the share is a lower bound.
  */
-import { call } from '../../dist/native/binding.js';
-import * as Chains from '../../dist/settlement/chain.js';
-import { Hub } from '../../dist/settlement/hub.js';
-import { readArtifact } from '../../dist/settlement/hub-code.js';
-import * as Senders from '../../dist/settlement/sender.js';
-import { memoryStore } from '../../dist/settlement/transaction.js';
 import * as Flooder from './flooder.js';
+import * as Keys from './keys.js';
 import type { Settings } from './main.js';
 import { check, summarise } from './measure.js';
 import { type Row, rowOf } from './report.js';
@@ -35,7 +30,8 @@ export async function flooding(settings: Settings): Promise<Row[]> {
   const perRound = smoke ? CHANNELS_SMOKE : CHANNELS_PER_ROUND;
   const stage = await Stage.open(settings, 'flood', smoke ? BYTES_SMOKE : BYTES);
   try {
-    const keys = await openHostile(stage, rounds * perRound);
+    // Real channels of hostile payers, so that their sessions are accepted.
+    const keys = await Keys.open(stage, HOSTILE_SEED, rounds * perRound, DEPOSIT);
     const turns: Array<{ ours: number; peer: number }> = [];
     const vouchersPerSecond: number[] = [];
     for (let round = 0; round < rounds; round++) {
@@ -76,25 +72,4 @@ async function witnessed(flood: Flooder.Flood): Promise<void> {
   };
   while (!reached() && performance.now() < untilMs) await new Promise((resolve) => setTimeout(resolve, 20));
   check(reached(), `the flood was not refused as it should be: ${JSON.stringify(flood.counts())}`);
-}
-
-/** Real channels of hostile payers, so that their sessions are accepted. */
-async function openHostile(stage: Stage.Stage, count: number): Promise<Flooder.HostileKey[]> {
-  const addresses = call((addon) => addon.deriveVoucherKeys(HOSTILE_SEED, 0n, count));
-  const keys = Array.from({ length: count }, (_, index) => ({
-    voucherKey: addresses.slice(index * 20, index * 20 + 20),
-    secret: call((addon) => addon.deriveVoucherSecret(HOSTILE_SEED, BigInt(index))),
-  }));
-  const { profile, rpcUrls, hub } = stage.chain;
-  const chain = await Chains.connect({ ...profile, rpcUrls });
-  const sender = await Senders.open(chain, stage.funder, memoryStore(), { pollMs: 10 });
-  try {
-    const openings = keys.map(({ voucherKey }) => ({ voucherKey, payee: stage.payee, deposit: DEPOSIT }));
-    const calls = new Hub(chain, hub!, await readArtifact()).openMany(openings);
-    for (const one of calls) await sender.send(one);
-  } finally {
-    await sender.close();
-    chain.close();
-  }
-  return keys;
 }

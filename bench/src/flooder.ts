@@ -11,15 +11,11 @@ import { acceptDigest, type Offer, offerDigest } from '../../dist/channels/terms
 import * as Voucher from '../../dist/channels/voucher.js';
 import { call } from '../../dist/native/binding.js';
 import * as Messages from '../../dist/wire/messages.js';
+import type { PayerKey } from './keys.js';
 
 export interface Target {
   readonly port: number;
   readonly infohash: string;
-}
-
-export interface HostileKey {
-  readonly voucherKey: Uint8Array;
-  readonly secret: Uint8Array;
 }
 
 export interface Counts {
@@ -51,7 +47,7 @@ const OUR_ID = 1;
 const seen = { addresses: 0 };
 
 /** Keeps `width` hostile connections open at a time. Each key is used once: it is banned with its connection. */
-export function start(target: Target, keys: readonly HostileKey[], width: number): Flood {
+export function start(target: Target, keys: readonly PayerKey[], width: number): Flood {
   const waiting = [...keys];
   const sockets = new Set<Socket>();
   const counts = {
@@ -97,7 +93,7 @@ function forgery(): Pick<Voucher.Voucher, 'r' | 'vs'> {
 /** One hostile connection, from its opening to its ban. */
 function attack(
   { port, infohash }: Target,
-  key: HostileKey | undefined,
+  key: PayerKey | undefined,
   forged: Pick<Voucher.Voucher, 'r' | 'vs'>,
   counts: { vouchers: number; rejects: Partial<Record<RejectCode, number>> },
 ): Socket {

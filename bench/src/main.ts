@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { accepting } from './accept.js';
 import { codec } from './codec.js';
+import { downloading } from './download.js';
 import { flooding } from './flood.js';
 import { gas } from './gas.js';
 import { hashing } from './hash.js';
@@ -54,6 +55,7 @@ const BENCHES: Readonly<Record<string, (settings: Settings) => Promise<Row[]>>> 
   scale: scaling,
   gas,
   seeding,
+  download: downloading,
   flood: flooding,
 };
 

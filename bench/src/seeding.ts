@@ -1,56 +1,138 @@
 /**
- * Paid against unpaid seeding: one seeder with one configuration, the same file, a downloader in a process of its
- * own over loopback. Paid downloads send a voucher for each piece of 1 MiB and journal it on both sides; unpaid
- * ones use a free slot. The pairs take turns.
+ * What a seeder does with a core, paid and unpaid, and beside libtorrent. The seeders serve the same file to the same
+ * downloader (see leech.ts), in turns: ours for a voucher a piece, ours through a free slot, and libtorrent. Seeder
+ * and downloader have a core each, where that can be had.
  */
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import * as Tariff from '../../dist/accounting/tariff.js';
+import { formatAddress } from '../../dist/channels/channel.js';
+import { parseAmount } from '../../dist/units.js';
+import * as Cores from './cores.js';
+import * as Keys from './keys.js';
+import type { Catch, Order } from './leech.js';
+import * as Libtorrent from './libtorrent.js';
 import type { Settings } from './main.js';
-import { median, summarise } from './measure.js';
+import { check, summarise } from './measure.js';
 import { type Row, rowOf } from './report.js';
 import * as Stage from './stage.js';
 
 const MIB = 2 ** 20;
 const BYTES = 512 * MIB;
 const BYTES_SMOKE = 8 * MIB;
-const ROUNDS = 5;
+const ROUNDS = 7;
+const SEED = new Uint8Array(32).fill(17);
+const DEPOSIT = parseAmount('10BTT');
+/** The seeders' core and the downloader's. */
+const SEEDER_CORE = 0;
+const LEECH_CORE = 1;
 
 export async function seeding(settings: Settings): Promise<Row[]> {
-  const { smoke, say } = settings;
-  const stage = await Stage.open(settings, 'seeding', smoke ? BYTES_SMOKE : BYTES);
+  const stage = await Stage.open(settings, 'seeding', settings.smoke ? BYTES_SMOKE : BYTES);
+  let peer: Libtorrent.PeerSeeder | undefined;
   try {
-    const paid: Stage.Download[] = [];
-    const unpaid: Stage.Download[] = [];
-    if (!smoke) await stage.download(false);
-    for (let round = 0; round < (smoke ? 1 : ROUNDS); round++) {
-      const first = round % 2 === 0;
-      (first ? paid : unpaid).push(await stage.download(first));
-      (first ? unpaid : paid).push(await stage.download(!first));
-      say(
-        `bench: seeding ${paid.at(-1)!.rate.toFixed(0)} MB/s paid, ${unpaid.at(-1)!.rate.toFixed(0)} unpaid`,
-      );
-    }
-    const turns = (of: 'rate' | 'whole') => paid.map((one, at) => ({ ours: one[of], peer: unpaid[at]![of] }));
-    const vouchers = median(paid.map((one) => one.vouchers));
-    const size = `${stage.bytes / MIB} MiB, ${stage.pieces} pieces`;
-    return [
-      rowOf(
-        {
-          id: 'seeding.paid_unpaid',
-          what: `paid download of ${size}, ${vouchers} vouchers accepted; peer: the same unpaid`,
-          unit: 'MB/s',
-        },
-        summarise(turns('rate')),
-      ),
-      rowOf(
-        {
-          id: 'seeding.paid_unpaid.whole',
-          what: 'the same from the start of the downloader’s process; peer: the same unpaid',
-          unit: 'MB/s',
-          info: true,
-        },
-        summarise(turns('whole')),
-      ),
-    ];
+    peer = await Libtorrent.seed(stage.torrentFile, stage.source);
+    if (!peer) settings.say('bench: python3-libtorrent is not installed: its columns stay empty');
+    return await seeders(settings, stage, peer);
   } finally {
+    await peer?.stop();
     await stage.end();
   }
+}
+
+/** MB a second of the clock, and of the seeder's processor time where the system tells it. */
+interface Rates {
+  readonly wall: number;
+  readonly core: number | undefined;
+}
+
+async function seeders(
+  settings: Settings,
+  stage: Stage.Stage,
+  peer: Libtorrent.PeerSeeder | undefined,
+): Promise<Row[]> {
+  const rounds = settings.smoke ? 1 : ROUNDS;
+  const pinning = Cores.canPin();
+  for (const pid of pinning ? [stage.pid, ...(peer ? [peer.pid] : [])] : []) Cores.pin(pid, SEEDER_CORE);
+  const take = async (from: Pick<Stage.Stage, 'port' | 'pid'>, payer?: Keys.PayerKey): Promise<Rates> => {
+    const { port, pid } = from;
+    const { infohash, source } = stage;
+    const found = await leech({ port, pid, infohash, source, pieceLength: MIB, ...payment(payer) }, pinning);
+    check(found.bytes === stage.bytes, `a download of ${found.bytes} bytes`);
+    if (payer) await checkPaid(stage, payer, found);
+    const rate = (seconds: number): number => found.bytes / 1e6 / seconds;
+    const { seconds, seederSeconds } = found;
+    return { wall: rate(seconds), core: seederSeconds === undefined ? undefined : rate(seederSeconds) };
+  };
+  // One more: the first downloads compile what is measured and are not counted.
+  const keys = await Keys.open(stage, SEED, rounds + 1, DEPOSIT);
+  const turns: Array<{ paid: Rates; unpaid: Rates; peer: Rates | undefined }> = [];
+  for (let round = settings.smoke ? 0 : -1; round < rounds; round++) {
+    const key = keys[round + 1]!;
+    const sides = [() => take(stage, key), () => take(stage), () => peer && take(peer)] as const;
+    // Who goes first changes from turn to turn.
+    const rates: Array<Rates | undefined> = [];
+    for (let at = 0; at < sides.length; at++) {
+      const side = (at + round + sides.length) % sides.length;
+      rates[side] = await sides[side]!();
+    }
+    const [paid, unpaid, other] = rates;
+    const text = (one: Rates | undefined): string =>
+      one ? `${one.wall.toFixed(0)} (${one.core?.toFixed(0) ?? '–'})` : '–';
+    settings.say(
+      `bench: seeding MB/s (a processor second): ${text(paid)} paid, ${text(unpaid)} unpaid, ${text(other)} libtorrent`,
+    );
+    if (round >= 0) turns.push({ paid: paid!, unpaid: unpaid!, peer: other });
+  }
+  const paidFor = `paid seeding of ${stage.bytes / MIB} MiB, ${stage.pieces} vouchers`;
+  const name = peer ? `libtorrent ${peer.version}` : 'libtorrent';
+  const where = pinning ? ', each on one core' : '';
+  return [
+    ...both('seeding.paid_unpaid', `${paidFor}; peer: the same seeder unpaid${where}`, turns, 'unpaid'),
+    ...both('seeding.libtorrent', `${paidFor}; peer: ${name}, unpaid${where}`, turns, 'peer'),
+  ];
+}
+
+/** A row by the clock, and one by the seeder's processor time where every turn has it. */
+function both<Turn extends { readonly paid: Rates }>(
+  id: string,
+  what: string,
+  turns: readonly Turn[],
+  against: keyof Turn,
+): Row[] {
+  const peerOf = (turn: Turn): Rates | undefined => turn[against] as Rates | undefined;
+  const wall = turns.map((turn) => ({ ours: turn.paid.wall, peer: peerOf(turn)?.wall }));
+  const core = turns.flatMap((turn) =>
+    turn.paid.core === undefined ? [] : [{ ours: turn.paid.core, peer: peerOf(turn)?.core }],
+  );
+  const rows = [rowOf({ id, what, unit: 'MB/s' }, summarise(wall))];
+  if (core.length < turns.length) return rows;
+  const info = { id: `${id}.core`, what: 'the same by the seeder’s processor time', info: true };
+  return [...rows, rowOf({ ...info, unit: 'MB/core s' }, summarise(core))];
+}
+
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
+
+function payment(payer: Keys.PayerKey | undefined): Pick<Order, 'payer'> {
+  if (!payer) return {};
+  return { payer: { voucherKey: hex(payer.voucherKey), secret: hex(payer.secret) } };
+}
+
+/** Lets the leech download once, in a process and on a core of its own. */
+async function leech(order: Order, pinning: boolean): Promise<Catch> {
+  const program = fileURLToPath(new URL('./leech.js', import.meta.url));
+  const plain = [process.execPath, program, JSON.stringify(order)] as const;
+  const [command, ...args] = pinning ? Cores.pinned(LEECH_CORE, plain) : plain;
+  const { stdout } = await promisify(execFile)(command, args);
+  return JSON.parse(stdout) as Catch;
+}
+
+/** The payee's books hold the price of every byte, by one voucher a piece. */
+async function checkPaid(stage: Stage.Stage, payer: Keys.PayerKey, found: Catch): Promise<void> {
+  const price = Tariff.price(stage.priceMiB, BigInt(stage.bytes));
+  check(found.vouchers === stage.pieces, `${found.vouchers} vouchers for ${stage.pieces} pieces`);
+  check(BigInt(found.paid) === price, `${found.paid} was paid instead of ${price}`);
+  const channel = await stage.daemon.channel(formatAddress(payer.voucherKey));
+  check(BigInt(channel.authorized) === price, `the payee has ${channel.authorized} instead of ${price}`);
 }

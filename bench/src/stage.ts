@@ -12,7 +12,7 @@ import { findDaemon } from '../../dist/cli/daemon.js';
 import type { ChainConfig } from '../../dist/config.js';
 import type { FetchEvent, Operations } from '../../dist/engine/operations.js';
 import * as Tools from '../../dist/engine/tools.js';
-import { parseAmount } from '../../dist/units.js';
+import { parseAmount, parsePrice } from '../../dist/units.js';
 import type { Settings } from './main.js';
 import { check } from './measure.js';
 
@@ -32,8 +32,15 @@ export interface Stage {
   readonly infohash: string;
   readonly pieces: number;
   readonly bytes: number;
+  /** What is seeded: a file of `bytes` random bytes in pieces of 1 MiB, and its torrent. */
+  readonly source: string;
+  readonly torrentFile: string;
   readonly port: number;
+  /** The seeder's process. */
+  readonly pid: number;
   readonly payee: Uint8Array;
+  /** Base units. */
+  readonly priceMiB: bigint;
   /** The seeder's own account of itself. */
   readonly daemon: Operations;
   /** Downloads everything once, paid or not, and throws the files away. */
@@ -118,8 +125,18 @@ export async function open(settings: Settings, name: string, bytes: number): Pro
       check(paid ? vouchers > 0 : vouchers === 0, `a download gave ${vouchers} vouchers`);
       return { ...times, vouchers };
     };
-    const shown = { infohash: seeding.infohash, pieces: seeding.pieces, bytes, port, payee: payee.address };
-    return { chain, funder, ...shown, daemon, download, end };
+    const { infohash, pieces, torrentFile } = seeding;
+    const shown = {
+      infohash,
+      pieces,
+      bytes,
+      source,
+      torrentFile,
+      port,
+      pid: seeder.pid!,
+      payee: payee.address,
+    };
+    return { chain, funder, ...shown, priceMiB: parsePrice(PRICE), daemon, download, end };
   } catch (thrown) {
     await end();
     throw thrown;

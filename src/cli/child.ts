@@ -5,6 +5,8 @@ import { fileURLToPath } from 'node:url';
 import { ERRORS, type ErrorCode, PieceworkError } from '../errors.js';
 
 export interface Child {
+  /** Undefined when it could not be started. */
+  readonly pid: number | undefined;
   /** The next event of that name. Rejects when the process ends first. */
   event<Event>(name: string): Promise<Event>;
   /** Every line, until the process closes its output. */
@@ -62,6 +64,7 @@ export function startChild(args: readonly string[]): Child {
   }
 
   return {
+    pid: child.pid,
     ended,
     failed,
     events,

@@ -41,6 +41,8 @@ const ROWS: Readonly<Record<string, 'own' | 'peer' | 'published' | 'none'>> = {
   'gas.settle.1000': 'published',
   'gas.close': 'none',
   'seeding.paid_unpaid': 'own',
+  'seeding.libtorrent': 'own',
+  'download.paid_unpaid': 'own',
   'flood.honest_share': 'own',
 };
 
