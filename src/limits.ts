@@ -8,6 +8,8 @@ import { KIB, MIB } from './units.js';
 /** Largest frame body a peer may announce: an extended message or a bitfield of 400,000 pieces. */
 export const frameBytesMax = 64 * KIB;
 export const blockBytesMax = 16 * KIB;
+/** What goes in front of a block's bytes on the wire (BEP 3). */
+export const blockHeadBytes = 13;
 /** What unmodified clients may ask for at once, per BEP 3 practice. */
 export const requestBytesMax = 128 * KIB;
 /** Requests of one peer that wait; announced as reqq. */

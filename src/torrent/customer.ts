@@ -2,6 +2,7 @@
  * A peer as the seeder sees it: its standing, its queue and what it was granted. State only; the seeder and
  * the gatekeeper change it.
  */
+import { blockBytesMax, blockHeadBytes } from '../limits.js';
 import type { Standing } from './slots.js';
 
 /** What the seeder needs of a connection; the wire room's Peer has it. */
@@ -13,6 +14,8 @@ export interface SeedPeer {
   unchoke(): void;
   sendRoom(): number;
   sendBlock(index: number, offset: number, bytes: Uint8Array): void;
+  /** Sends blocks of 16 KiB and perhaps a shorter last one; `frames` has room for a head in front of each. */
+  sendBlocks(index: number, offset: number, frames: Uint8Array): void;
   rejectRequest(index: number, offset: number, length: number): void;
   destroy(detail: string): void;
 }
@@ -31,6 +34,16 @@ export interface Grant {
   delivered: number;
 }
 
+/** Blocks that were handed to the connection together. */
+export interface Sent {
+  /** Undefined for unpaid ones. */
+  readonly grant: Grant | undefined;
+  /** Bytes of them that have not left. */
+  left: number;
+  /** Their memory is not needed any more. */
+  readonly release: (() => void) | undefined;
+}
+
 export interface Customer {
   readonly peer: SeedPeer;
   standing: Standing;
@@ -42,8 +55,8 @@ export interface Customer {
   readonly open: Map<number, Grant>;
   /** Every grant that is not delivered yet. */
   readonly grants: Set<Grant>;
-  /** The grant of each block that has not left yet, undefined for unpaid ones, in order. */
-  readonly onTheWay: (Grant | undefined)[];
+  /** What was sent and has not left yet, in order. */
+  readonly onTheWay: Sent[];
   readonly asking: Set<number>;
   readonly waiting: Set<number>;
   /** Refused requests in a row; a peer that does not listen is closed. */
@@ -73,6 +86,38 @@ export function servable(customer: Customer, { index, length }: Request): boolea
   if (customer.standing !== 'paid') return true;
   const grant = customer.open.get(index);
   return grant !== undefined && grant.sent + length <= grant.bytes;
+}
+
+/**
+ * The blocks in a row that begin with the queued request `at`, as many as follow each other in the queue, may be
+ * sent as far as money goes and take no more than `room` bytes of a connection. A request that is not for a block of
+ * 16 KiB, or for the last one of its piece, stands alone.
+ */
+export function runAt(
+  { queue, standing, open }: Customer,
+  at: number,
+  pieceBytes: number,
+  room: number,
+): { readonly count: number; readonly bytes: number; readonly whole: boolean } {
+  const first = queue[at];
+  if (!first || first.length + blockHeadBytes > room) return { count: 0, bytes: 0, whole: false };
+  const { index, offset, length } = first;
+  const isBlock = (request: Request): boolean =>
+    request.offset % blockBytesMax === 0 &&
+    request.length === Math.min(blockBytesMax, pieceBytes - request.offset);
+  if (!isBlock(first)) return { count: 1, bytes: length, whole: false };
+  const grant = open.get(index);
+  const owed = standing === 'paid' && grant ? grant.bytes - grant.sent : Number.POSITIVE_INFINITY;
+  let count = 1;
+  let bytes = length;
+  for (let next = queue[at + 1]; next; next = queue[at + count]) {
+    const follows = next.index === index && next.offset === offset + bytes && isBlock(next);
+    const fits = bytes + next.length + (count + 1) * blockHeadBytes <= room && bytes + next.length <= owed;
+    if (!follows || !fits) break;
+    count++;
+    bytes += next.length;
+  }
+  return { count, bytes, whole: true };
 }
 
 /** Takes every queued request for a piece out of the queue. */

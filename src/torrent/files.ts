@@ -13,6 +13,8 @@ import { openFilesMax } from '../limits.js';
 export interface Files {
   /** Reads into `target`; returns the bytes there were. */
   read(index: number, offset: number, target: Uint8Array): Promise<number>;
+  /** The same into several targets, one after the other; fewer bytes than they hold need not mean the file's end. */
+  readParts(index: number, offset: number, targets: readonly Uint8Array[]): Promise<number>;
   write(index: number, offset: number, bytes: Uint8Array): Promise<void>;
   /** Creates an empty file where there is none. */
   touch(index: number): Promise<void>;
@@ -107,6 +109,8 @@ export function create(options: FilesOptions): Files {
         }
         return done;
       }),
+    readParts: (index, offset, targets) =>
+      use(index, false, async (handle) => (await handle.readv(targets, offset)).bytesRead),
     write: (index, offset, bytes) =>
       use(index, true, async (handle, file) => {
         file.dirty = true;

@@ -32,9 +32,9 @@ export interface Gatekeeper {
   ask(customer: Customer): void;
   /** The same for one request that was queued now. */
   askFor(customer: Customer, request: Request): void;
-  /** Counts a block as sent. Call before it is handed on. */
-  spend(customer: Customer, request: Request): void;
-  /** Counts the oldest sent block as delivered. */
+  /** Counts blocks of a piece as sent; `release` runs when they have left. Call before they are handed on. */
+  spend(customer: Customer, piece: number, bytes: number, release: (() => void) | undefined): void;
+  /** Counts the oldest sent bytes as delivered. */
   delivered(customer: Customer, bytes: number): void;
   /** The customer is gone. */
   drop(customer: Customer): void;
@@ -101,18 +101,25 @@ export function create(options: GatekeeperOptions): Gatekeeper {
   return {
     ask,
     askFor,
-    spend(customer, { index, length }) {
-      const grant = customer.standing === 'paid' ? customer.open.get(index) : undefined;
-      customer.onTheWay.push(grant);
+    spend(customer, piece, bytes, release) {
+      const grant = customer.standing === 'paid' ? customer.open.get(piece) : undefined;
+      customer.onTheWay.push({ grant, left: bytes, release });
       if (!grant) return;
-      grant.sent += length;
+      grant.sent += bytes;
       if (grant.sent < grant.bytes) return;
-      customer.open.delete(index);
+      customer.open.delete(piece);
       // The same piece may be wanted again: that takes a new grant.
       ask(customer);
     },
     delivered(customer, bytes) {
-      const grant = customer.onTheWay.shift();
+      const sent = customer.onTheWay[0];
+      if (!sent) return;
+      sent.left -= bytes;
+      if (sent.left <= 0) {
+        customer.onTheWay.shift();
+        sent.release?.();
+      }
+      const { grant } = sent;
       if (!grant) return;
       grant.delivered += bytes;
       if (grant.delivered < grant.bytes) return;

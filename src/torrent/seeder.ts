@@ -9,7 +9,7 @@
  */
 import type { Clock } from '../clock.js';
 import type { PieceworkError } from '../errors.js';
-import { requestBytesMax, requestsPerPeerMax } from '../limits.js';
+import { blockBytesMax, requestBytesMax, requestsPerPeerMax } from '../limits.js';
 import type { Customer, Request, SeedPeer } from './customer.js';
 import * as Customers from './customer.js';
 import type { UploadGate } from './gatekeeper.js';
@@ -26,7 +26,7 @@ export type { Standing } from './slots.js';
 
 export interface SeederOptions {
   readonly layout: Layout.Layout;
-  readonly storage: Pick<Storage, 'has' | 'readBlock'>;
+  readonly storage: Pick<Storage, 'has' | 'readInto'>;
   readonly gate: UploadGate;
   readonly clock: Clock;
   /** Unpaid peers that are served at a time; 0 serves nobody unpaid. */
@@ -49,7 +49,7 @@ export interface Seeder {
   cancel(peer: SeedPeer, index: number, offset: number, length: number): void;
   /** The peer's send queue has room again. */
   drained(peer: SeedPeer): void;
-  /** A block left this process, in the order they were sent. */
+  /** Blocks left this process, in the order they were sent. */
   delivered(peer: SeedPeer, bytes: number): void;
   /** Requests that wait for this peer. */
   queued(peer: SeedPeer): number;
@@ -58,9 +58,10 @@ export interface Seeder {
 }
 
 const ROTATION_MS = 30_000;
-/** Blocks one peer gets before it is the next one's turn. */
-const TURN_BLOCKS = 8;
-const BLOCK_OVERHEAD_BYTES = 13;
+/** Bytes one peer gets before it is the next one's turn. */
+const TURN_BYTES = 32 * blockBytesMax;
+/** What is asked for so many requests later is read already. */
+const AHEAD_REQUESTS = 64;
 const REFUSALS_MAX = 4 * requestsPerPeerMax;
 
 export function create(options: SeederOptions): Seeder {
@@ -98,25 +99,42 @@ export function create(options: SeederOptions): Seeder {
 
   /** Sends up to a turn's blocks; true when more could be sent at once. */
   const serve = (customer: Customer): boolean => {
-    for (let blocks = 0; blocks < TURN_BLOCKS; blocks++) {
+    for (let sent = 0; sent < TURN_BYTES; ) {
       const at = customer.queue.findIndex((request) => Customers.servable(customer, request));
       const request = customer.queue[at];
       // Nothing to send now: a gate, a drain, a read or a request will schedule this peer again.
       if (!request || customer.choked) return false;
-      if (customer.peer.sendRoom() < request.length + BLOCK_OVERHEAD_BYTES) return false;
-      const bytes = readAhead.take(request.index, request.offset, request.length);
-      if (!bytes) {
+      const pieceBytes = Layout.pieceBytes(layout, request.index);
+      const run = Customers.runAt(customer, at, pieceBytes, Math.min(customer.peer.sendRoom(), TURN_BYTES));
+      if (run.count === 0) return false;
+      const bytes = send(customer, at, request, run);
+      if (bytes === 0) {
         load(customer, request);
         return false;
       }
-      customer.queue.splice(at, 1);
-      customer.refusals = 0;
-      gatekeeper.spend(customer, request);
-      customer.peer.sendBlock(request.index, request.offset, bytes);
-      const next = customer.queue[Math.min(at + TURN_BLOCKS, customer.queue.length - 1)];
+      sent += bytes;
+      const next = customer.queue[Math.min(at + AHEAD_REQUESTS, customer.queue.length - 1)];
       if (next) readAhead.prefetch(next.index, next.offset);
     }
     return true;
+  };
+  /** Sends what is in memory of a run that begins with a queued request; returns its bytes, 0 when nothing is. */
+  const send = (
+    customer: Customer,
+    at: number,
+    { index, offset, length }: Request,
+    run: ReturnType<typeof Customers.runAt>,
+  ): number => {
+    const loan = run.whole ? readAhead.lend(index, offset, run.bytes) : undefined;
+    const copy = run.whole ? undefined : readAhead.copy(index, offset, length);
+    const bytes = loan?.bytes ?? copy?.length ?? 0;
+    if (bytes === 0) return 0;
+    customer.queue.splice(at, loan ? Math.ceil(bytes / blockBytesMax) : 1);
+    customer.refusals = 0;
+    gatekeeper.spend(customer, index, bytes, loan?.release);
+    if (loan) customer.peer.sendBlocks(index, offset, loan.frames);
+    else if (copy) customer.peer.sendBlock(index, offset, copy);
+    return bytes;
   };
   const load = (customer: Customer, request: Request): void => {
     readAhead.load(request.index, request.offset, request.length).then(

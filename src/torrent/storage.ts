@@ -34,6 +34,8 @@ export interface Storage {
   has(index: number): boolean;
   /** Reads part of a piece into new memory. Throws SOURCE_CHANGED when a file has become shorter. */
   readBlock(index: number, offset: number, length: number): Promise<Uint8Array>;
+  /** The same into memory that is there: `parts`, filled one after the other. */
+  readInto(index: number, offset: number, parts: readonly Uint8Array[]): Promise<void>;
   readPiece(index: number): Promise<Uint8Array>;
   /** Writes a verified piece and counts it as there. */
   writePiece(index: number, bytes: Uint8Array): Promise<void>;
@@ -134,6 +136,20 @@ function create(torrent: Stored, files: Files.Files, writable: boolean): Storage
     if (!whole) throw new PieceworkError('SOURCE_CHANGED', `a file of piece ${index} has become shorter`);
     return block;
   };
+  const readInto = async (index: number, offset: number, parts: readonly Uint8Array[]): Promise<void> => {
+    const length = parts.reduce((sum, part) => sum + part.length, 0);
+    const [span, ...others] = Layout.spans(torrent, index * torrent.pieceLength + offset, length);
+    const plain = span && others.length === 0 && !span.file.pad && span.bytes === length;
+    if (plain && (await files.readParts(span.fileIndex, span.fileOffset, parts).catch(() => 0)) === length)
+      return;
+    // Several files, or one that is not as it should be: the other way says what is wrong.
+    const block = await readBlock(index, offset, length);
+    let at = 0;
+    for (const part of parts) {
+      part.set(block.subarray(at, at + part.length));
+      at += part.length;
+    }
+  };
   /** Files without bytes belong to no piece, so that no piece would ever make them. */
   const touchEmpty = async (): Promise<void> => {
     if (touched) return;
@@ -185,6 +201,7 @@ function create(torrent: Stored, files: Files.Files, writable: boolean): Storage
     complete: () => count === pieceCount,
     has,
     readBlock,
+    readInto,
     readPiece: (index) => readBlock(index, 0, Layout.pieceBytes(torrent, index)),
     async writePiece(index, bytes) {
       if (bytes.length !== Layout.pieceBytes(torrent, index)) {

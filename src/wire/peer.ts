@@ -7,7 +7,7 @@
  */
 import type Wire from 'bittorrent-protocol';
 import type { WireExtension } from 'bittorrent-protocol';
-import { sendQueueBytesMax } from '../limits.js';
+import { blockBytesMax, blockHeadBytes, sendQueueBytesMax } from '../limits.js';
 import type { CloseReason } from './guard.js';
 import type { Outlet } from './outlet.js';
 import * as Outlets from './outlet.js';
@@ -27,7 +27,7 @@ export interface PeerHandlers {
   onReject?(index: number, offset: number, length: number): void;
   /** There is room to send again, after `sendRoom()` had become small. */
   onDrain?(): void;
-  /** A block of `bytes` of payload left this process for the kernel. In the order of `sendBlock`. */
+  /** A block or a run of them, `bytes` of payload beginning at `offset`, left this process for the kernel. In the order of `sendBlock`. */
   onDelivered?(bytes: number, index: number, offset: number): void;
   /** The extended handshake of the peer arrived: `reqq`, `client` and `supports` are final. */
   onExtended?(): void;
@@ -76,6 +76,11 @@ export interface Peer {
   request(index: number, offset: number, length: number): void;
   cancel(index: number, offset: number, length: number): void;
   sendBlock(index: number, offset: number, bytes: Uint8Array): void;
+  /**
+   * Sends blocks of a piece that follow each other, all of 16 KiB but perhaps the last. `frames` has room for a head
+   * (`blockHeadBytes`) in front of each; heads are written there, and nothing may change until the blocks have left.
+   */
+  sendBlocks(index: number, offset: number, frames: Uint8Array): void;
   /** Refuses a request; does nothing when the peer does not speak the fast extension. */
   rejectRequest(index: number, offset: number, length: number): void;
   /** Bytes that may be queued for this peer before the queue is full. */
@@ -91,7 +96,7 @@ const CLIENT_CHARACTERS_MAX = 64;
 const REQUEST = 6;
 const CANCEL = 8;
 const PIECE = 7;
-const BLOCK_HEADER_BYTES = 13;
+const FRAME_BYTES = blockHeadBytes + blockBytesMax;
 
 /** What of a peer the session itself needs. */
 export interface Connected {
@@ -190,14 +195,22 @@ export function create(link: Link): Connected {
     cancel: (index, offset, length) => wire._message(CANCEL, [index, offset, length], null),
     sendBlock(index, offset, bytes) {
       if (link.closed()) return;
-      const header = Buffer.allocUnsafe(BLOCK_HEADER_BYTES);
-      header.writeUInt32BE(BLOCK_HEADER_BYTES - 4 + bytes.length, 0);
-      header[4] = PIECE;
-      header.writeUInt32BE(index, 5);
-      header.writeUInt32BE(offset, 9);
-      outlet.send(header);
+      const head = Buffer.allocUnsafe(blockHeadBytes);
+      writeHead(head, 0, index, offset, bytes.length);
+      outlet.send(head);
       outlet.send(bytes, flush);
       queue.add(outlet.written(), bytes.length, index, offset);
+    },
+    sendBlocks(index, offset, frames) {
+      if (link.closed()) return;
+      let payload = 0;
+      for (let at = 0; at < frames.length; at += FRAME_BYTES) {
+        const length = Math.min(blockBytesMax, frames.length - at - blockHeadBytes);
+        writeHead(frames, at, index, offset + payload, length);
+        payload += length;
+      }
+      outlet.send(frames, flush);
+      queue.add(outlet.written(), payload, index, offset);
     },
     rejectRequest(index, offset, length) {
       if (wire.hasFast && !link.closed()) wire.reject(index, offset, length);
@@ -216,6 +229,15 @@ export function create(link: Link): Connected {
       link.guarded(() => peer.handlers.onExtended?.());
     },
   };
+}
+
+/** A PIECE message's head in front of `length` bytes of a block. */
+function writeHead(target: Uint8Array, at: number, index: number, offset: number, length: number): void {
+  const view = new DataView(target.buffer, target.byteOffset + at, blockHeadBytes);
+  view.setUint32(0, blockHeadBytes - 4 + length);
+  view.setUint8(4, PIECE);
+  view.setUint32(5, index);
+  view.setUint32(9, offset);
 }
 
 function announce(wire: Wire, bits: Uint8Array, pieceCount: number): void {

@@ -46,6 +46,10 @@ function fake(options: { fast?: boolean; interested?: boolean; room?: number } =
       peer.room -= bytes.length + 13;
       peer.sent.push(`${index}:${offset}+${bytes.length}`);
     },
+    sendBlocks: (index, offset, frames) => {
+      for (let at = 0, from = offset; at < frames.length; at += 13 + KIB16, from += KIB16)
+        peer.sendBlock(index, from, frames.subarray(at + 13, at + 13 + KIB16));
+    },
     rejectRequest: (...request) => void peer.rejected.push(request.join(':')),
     destroy: (detail) => {
       peer.destroyed ??= detail;
@@ -83,10 +87,10 @@ function bench(options: BenchOptions = {}): Bench {
     layout,
     storage: {
       has: options.has ?? (() => true),
-      async readBlock(index, _offset, length) {
+      async readInto(index, _offset, parts) {
         bench.reads++;
         await options.read?.(index);
-        return new Uint8Array(length).fill(index);
+        for (const part of parts) part.fill(index);
       },
     },
     clock: systemClock,

@@ -62,10 +62,9 @@ export async function seed(options: SeedOptions): Promise<Seed> {
     layout: metainfo,
     storage: {
       has: storage.has,
-      async readBlock(index, offset, length) {
-        const bytes = await storage.readBlock(index, offset, length);
-        options.corrupt?.(index, bytes);
-        return bytes;
+      async readInto(index, offset, parts) {
+        await storage.readInto(index, offset, parts);
+        for (const part of parts) options.corrupt?.(index, part);
       },
     },
     clock: systemClock,
