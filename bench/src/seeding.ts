@@ -19,7 +19,7 @@ import { type Row, rowOf } from './report.js';
 import * as Stage from './stage.js';
 
 const MIB = 2 ** 20;
-const BYTES = 512 * MIB;
+const BYTES = 1024 * MIB;
 const BYTES_SMOKE = 8 * MIB;
 const ROUNDS = 7;
 const SEED = new Uint8Array(32).fill(17);

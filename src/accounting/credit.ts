@@ -47,6 +47,11 @@ export function afterVoucher(credit: Credit, terms: CreditTerms, piecePrice: big
   return { ...credit, window: min(limit, credit.window * 2n) };
 }
 
+/** Whether the window has grown to its limit. */
+export function isFull(credit: Credit, terms: CreditTerms): boolean {
+  return credit.window >= min(terms.exposureMax, terms.windowMax);
+}
+
 /** Credit after `amount` was written off because the payer stopped paying. */
 export function afterDefault(credit: Credit, piecePrice: bigint, amount: bigint): Credit {
   return { window: piecePrice, defaulted: credit.defaulted + amount };

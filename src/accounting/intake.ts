@@ -1,11 +1,13 @@
 /**
  * The way of a voucher from the wire to the ledger, in batches: keep the highest of each session, screen
  * what costs nothing to refuse, verify the signatures of the rest in the wide pool, then commit. One batch is
- * verified at a time, beside the commit of the one before; what arrives meanwhile forms the next one. Cost:
- * O(batch), one screen, one verify and one commit each.
+ * verified at a time, beside the commit of the one before; what arrives meanwhile forms the next one. A voucher that is
+ * not urgent waits a little for better ones, or goes with the next that is. Cost: O(batch), one screen, one verify and
+ * one commit each.
  */
 import { amountOf } from '../channels/voucher.js';
-import { batchCommandsMax, intakeQueueMax } from '../limits.js';
+import type { Clock } from '../clock.js';
+import { batchCommandsMax, intakeQueueMax, voucherPatienceMs } from '../limits.js';
 import type { Command, Outcome, Status, VoucherClaim } from '../native/records.js';
 import type { Book } from './book.js';
 
@@ -35,13 +37,17 @@ interface Waiting {
 
 export interface Intake {
   /** Resolves when the voucher is durable or refused; rejects only when the ledger or the pool failed. */
-  submit(submission: Submission): Promise<Verdict>;
+  submit(submission: Submission, urgent?: boolean): Promise<Verdict>;
+  /** Lets nothing wait any longer that waits now. */
+  hurry(): void;
   readonly waitingCount: number;
 }
 
-export function createIntake(book: Book, verify: VerifyClaims): Intake {
+export function createIntake(book: Book, verify: VerifyClaims, clock: Clock): Intake {
   const waiting = new Map<number, Waiting>();
   let busy = false;
+  let hurried = false;
+  let cancelWait: (() => void) | undefined;
 
   function take(): Waiting[] {
     const batch: Waiting[] = [];
@@ -55,25 +61,40 @@ export function createIntake(book: Book, verify: VerifyClaims): Intake {
 
   async function drain(): Promise<void> {
     busy = true;
+    cancelWait?.();
+    cancelWait = undefined;
     // Everything that arrived in this turn of the event loop goes into the first batch.
     await Promise.resolve();
     let committing = Promise.resolve();
-    while (waiting.size > 0) {
+    while (waiting.size > 0 && hurried) {
+      hurried = waiting.size > batchCommandsMax;
       const signed = await check(book, verify, take());
       // No batch runs ahead of another by more than its signatures: commits keep their order.
       await committing;
       committing = commit(book, signed);
-      if (waiting.size === 0) await committing;
+      if (waiting.size === 0 || !hurried) await committing;
     }
     // Nothing is awaited between the last look and this line: what comes now begins anew.
     busy = false;
+    if (waiting.size > 0) wait();
+  }
+
+  function wait(): void {
+    cancelWait ??= clock.after(voucherPatienceMs, hurry);
+  }
+
+  function hurry(): void {
+    if (waiting.size === 0) return;
+    hurried = true;
+    if (!busy) void drain();
   }
 
   return {
+    hurry,
     get waitingCount() {
       return waiting.size;
     },
-    submit(submission) {
+    submit(submission, urgent = true) {
       if (waiting.size >= intakeQueueMax) return Promise.resolve({ status: 'rate_limited' });
       const before = waiting.get(submission.session);
       if (before) {
@@ -83,7 +104,8 @@ export function createIntake(book: Book, verify: VerifyClaims): Intake {
       }
       return new Promise((resolve, reject) => {
         waiting.set(submission.session, { submission, resolve, reject });
-        if (!busy) void drain();
+        if (urgent) hurry();
+        else if (!busy) wait();
       });
     },
   };

@@ -25,7 +25,7 @@ import {
 } from '../limits.js';
 import type { Status } from '../native/records.js';
 import { sameBytes } from '../units.js';
-import { adopt, type ChannelAccount, keyOf, type PayeeSession } from './account.js';
+import { adopt, type ChannelAccount, keyOf, type PayeeSession, unpaid } from './account.js';
 import { type AccountEvents, type AccountPorts, createAccounts } from './accounts.js';
 import type { Bans } from './bans.js';
 import { isLedgerFailure } from './book.js';
@@ -256,23 +256,30 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
     if (!session) return refuse(link, 'voucher', 'no_session');
     const { account } = session;
     const before = account.authorized;
-    const verdict = await ports.intake.submit({
-      session: session.index,
-      voucherKey: account.voucherKey,
-      payee: ports.payee,
-      row,
-      final,
-    });
+    const { index } = session;
+    const verdict = await ports.intake.submit(
+      { session: index, voucherKey: account.voucherKey, payee: ports.payee, row, final },
+      final || isAwaited(session),
+    );
+    // The better one is answered.
+    if (verdict.status === 'superseded') return;
     if (verdict.status === 'ok') credit(session, verdict, row, before);
     if (!session.resynced && (verdict.status === 'ok' || verdict.status === 'not_increasing')) {
       session.resynced = true;
       await granting.forgive(session);
     }
     if (verdict.status === 'ok') acknowledge(session);
-    else if (verdict.status !== 'superseded' && verdict.status !== 'not_increasing') {
+    else if (verdict.status !== 'not_increasing') {
       return refuse(link, 'voucher', toReject(verdict.status));
     } else acknowledge(session);
-    if (final && verdict.status !== 'superseded') sendReceipt(session);
+    if (final) sendReceipt(session);
+  }
+
+  /** Whether something depends on the next voucher: a stalled piece, a window that grows, or one that fills. */
+  function isAwaited({ account, resynced }: PayeeSession): boolean {
+    if (!resynced || !Credit.isFull(account.credit, creditTerms)) return true;
+    for (const session of account.sessions) if (session.stalled) return true;
+    return unpaid(account) * 2n > account.credit.window;
   }
 
   function credit(session: PayeeSession, verdict: Verdict, row: Uint8Array, before: bigint): void {
@@ -392,6 +399,7 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
       desks.delete(link.id);
       desk.cancelRetry?.();
       if (!desk.session) return;
+      ports.intake.hurry();
       await granting.end(desk.session);
       accounts.leave(desk.session.account);
     },

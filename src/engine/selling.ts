@@ -87,7 +87,7 @@ export async function startSelling(options: SellingOptions): Promise<Selling> {
 
   const verify = async (claims: Parameters<typeof writeVouchers>[0]) =>
     statusesOf(await executor.verifyVouchers(ledger.domain, writeVouchers(claims)));
-  const intake = createIntake(ledger, verify);
+  const intake = createIntake(ledger, verify, clock);
   const watcher = Watching.createWatching({
     chain,
     ledger,

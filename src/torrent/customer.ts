@@ -57,11 +57,15 @@ export interface Customer {
   readonly grants: Set<Grant>;
   /** What was sent and has not left yet, in order. */
   readonly onTheWay: Sent[];
+  /** Pieces with queued requests that the gate is to be asked for, and those it is asked for now. */
+  readonly wanted: Set<number>;
   readonly asking: Set<number>;
   readonly waiting: Set<number>;
   /** Refused requests in a row; a peer that does not listen is closed. */
   refusals: number;
   scheduled: boolean;
+  /** The gate will be asked at the end of this turn. */
+  askingSoon: boolean;
 }
 
 export function create(peer: SeedPeer, standing: Standing, nowMs: number): Customer {
@@ -74,10 +78,12 @@ export function create(peer: SeedPeer, standing: Standing, nowMs: number): Custo
     open: new Map(),
     grants: new Set(),
     onTheWay: [],
+    wanted: new Set(),
     asking: new Set(),
     waiting: new Set(),
     refusals: 0,
     scheduled: false,
+    askingSoon: false,
   };
 }
 

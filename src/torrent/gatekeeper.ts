@@ -30,8 +30,13 @@ export interface UploadGate {
 export interface Gatekeeper {
   /** Asks for the pieces of all queued requests that have no grant, in the order of the requests. */
   ask(customer: Customer): void;
-  /** The same for one request that was queued now. */
+  /**
+   * Notes a request that was queued now. Its piece is asked for together with others, in time: when they are as
+   * many as the granted ones that are still being sent.
+   */
   askFor(customer: Customer, request: Request): void;
+  /** Nothing of what is queued may be sent: it is asked for now. */
+  starved(customer: Customer): void;
   /** Counts blocks of a piece as sent; `release` runs when they have left. Call before they are handed on. */
   spend(customer: Customer, piece: number, bytes: number, release: (() => void) | undefined): void;
   /** Counts the oldest sent bytes as delivered. */
@@ -58,6 +63,7 @@ export function create(options: GatekeeperOptions): Gatekeeper {
     const settle = (admission: Admission): void => {
       customer.asking.delete(piece);
       settled(customer, piece, bytes, admission);
+      askInTime(customer);
     };
     const fail = (thrown: unknown): void => {
       settle('refuse');
@@ -88,19 +94,40 @@ export function create(options: GatekeeperOptions): Gatekeeper {
       for (const request of Customers.takeOut(customer, piece)) options.refuse(customer, request);
     }
   };
-  const askFor = (customer: Customer, request: Request): void => {
-    // Pieces are asked for in order: behind one that waits, others need not try.
-    if (customer.waiting.size > 0 || customer.asking.has(request.index)) return;
-    if (!Customers.servable(customer, request)) askForPiece(customer, request.index);
-  };
   const ask = (customer: Customer): void => {
     if (customer.standing !== 'paid' || customer.choked) return;
-    for (const request of customer.queue) askFor(customer, request);
+    customer.wanted.clear();
+    for (const request of customer.queue) {
+      // Pieces are asked for in order: behind one that waits, others need not try.
+      if (customer.waiting.size > 0) return;
+      if (customer.asking.has(request.index) || Customers.servable(customer, request)) continue;
+      askForPiece(customer, request.index);
+    }
+  };
+  const askSoon = (customer: Customer): void => {
+    if (customer.askingSoon) return;
+    customer.askingSoon = true;
+    queueMicrotask(() => {
+      customer.askingSoon = false;
+      if (options.isHere(customer)) ask(customer);
+    });
+  };
+  const askInTime = (customer: Customer): void => {
+    const { wanted, open, asking, waiting } = customer;
+    if (wanted.size === 0 || wanted.size < open.size || asking.size > 0 || waiting.size > 0) return;
+    askSoon(customer);
   };
 
   return {
     ask,
-    askFor,
+    askFor(customer, request) {
+      if (customer.asking.has(request.index) || Customers.servable(customer, request)) return;
+      customer.wanted.add(request.index);
+      askInTime(customer);
+    },
+    starved(customer) {
+      if (customer.asking.size === 0 && customer.waiting.size === 0) askSoon(customer);
+    },
     spend(customer, piece, bytes, release) {
       const grant = customer.standing === 'paid' ? customer.open.get(piece) : undefined;
       customer.onTheWay.push({ grant, left: bytes, release });
@@ -108,8 +135,7 @@ export function create(options: GatekeeperOptions): Gatekeeper {
       grant.sent += bytes;
       if (grant.sent < grant.bytes) return;
       customer.open.delete(piece);
-      // The same piece may be wanted again: that takes a new grant.
-      ask(customer);
+      askInTime(customer);
     },
     delivered(customer, bytes) {
       const sent = customer.onTheWay[0];

@@ -103,6 +103,7 @@ export function create(options: SeederOptions): Seeder {
       const at = customer.queue.findIndex((request) => Customers.servable(customer, request));
       const request = customer.queue[at];
       // Nothing to send now: a gate, a drain, a read or a request will schedule this peer again.
+      if (!request && customer.queue.length > 0) gatekeeper.starved(customer);
       if (!request || customer.choked) return false;
       const pieceBytes = Layout.pieceBytes(layout, request.index);
       const run = Customers.runAt(customer, at, pieceBytes, Math.min(customer.peer.sendRoom(), TURN_BYTES));
@@ -165,6 +166,7 @@ export function create(options: SeederOptions): Seeder {
     const { queue } = customer;
     customer.queue = [];
     customer.waiting.clear();
+    customer.wanted.clear();
     for (const { index, offset, length } of queue) customer.peer.rejectRequest(index, offset, length);
   };
   /** Unchokes who pays and who has a free slot, chokes the others. With `rotate`, one slot changes hands. */

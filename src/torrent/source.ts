@@ -63,7 +63,7 @@ export interface Source {
 }
 
 const PIPELINE_MIN = 16;
-const PIPELINE_MAX = 512;
+const PIPELINE_MAX = 1024;
 /** The pipeline holds what the peer sends in this time. */
 const PIPELINE_SECONDS = 2;
 /** A piece may take this much longer for each byte, in milliseconds: 8 KiB a second is the least. */

@@ -168,7 +168,7 @@ describe('a source', () => {
       quick.source.block(0, at * BLOCK, new Uint8Array(BLOCK), at);
       outstanding += fill(quick) - 1;
     }
-    expect(outstanding).toBe(512);
+    expect(outstanding).toBe(1024);
   });
 
   it('gives up on a silent peer after 30 s, and leaves it alone for as long', () => {

@@ -354,6 +354,7 @@ describe('the gate', () => {
     const peer = fake();
     at.seeder.join(peer, 'paid');
     askPiece(at, peer, 3);
+    await until(() => at.asked.length === 1);
     at.seeder.leave(peer);
     answer('serve');
     await until(() => at.dropped.length === 1);
