@@ -15,7 +15,7 @@ import {
   receiptDigest,
   sessionId,
 } from '../channels/terms.js';
-import { NONE } from '../channels/voucher.js';
+import { amountOf, NONE } from '../channels/voucher.js';
 import {
   acceptRetriesMax,
   acceptRetryMs,
@@ -261,8 +261,11 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
       { session: index, voucherKey: account.voucherKey, payee: ports.payee, row, final },
       final || isAwaited(session),
     );
-    // The better one is answered.
-    if (verdict.status === 'superseded') return;
+    if (verdict.status === 'superseded') {
+      // The better one is answered for both; what the head covers has had its answer coming.
+      if (amountOf(row) <= account.authorized) acknowledge(session);
+      return;
+    }
     if (verdict.status === 'ok') credit(session, verdict, row, before);
     if (!session.resynced && (verdict.status === 'ok' || verdict.status === 'not_increasing')) {
       session.resynced = true;

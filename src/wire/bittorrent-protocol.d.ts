@@ -61,6 +61,9 @@ declare module 'bittorrent-protocol' {
     _ext: Record<string, WireExtension>;
     readonly _encryptionMethod: 1 | 2 | null | undefined;
     readonly _encryptor: { encrypt(bytes: Uint8Array): Uint8Array } | null;
+    /** Bytes that wait for the parser, and how many it waits for. */
+    readonly _bufferSize: number;
+    readonly _parserSize: number;
     _write(bytes: Uint8Array, done: () => void): void;
     _push(bytes: Uint8Array): void;
     _message(type: number, numbers: readonly number[], payload: Uint8Array | null): void;

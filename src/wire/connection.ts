@@ -9,6 +9,7 @@ import Wire, { type WireExtensionConstructor } from 'bittorrent-protocol';
 import type { Clock } from '../clock.js';
 import { requestsPerPeerMax, sendQueueBytesMax } from '../limits.js';
 import { toHex } from '../units.js';
+import * as Framing from './framing.js';
 import type { CloseReason } from './guard.js';
 import * as Guard from './guard.js';
 import * as Outlets from './outlet.js';
@@ -162,7 +163,11 @@ export function open(socket: Socket, remote: Remote, host: Host): Connection {
     if (closed) return;
     receivedMs = host.clock.monotonicMs();
     // Straight into the parser: what throws in there is then caught here.
-    guarded(() => wire._write(bytes, () => {}));
+    guarded(() => {
+      // What came with the end of the handshake is the library's: it is in the middle of it.
+      if (connected && connected.peer.encryption !== 'rc4') Framing.feed(wire, bytes, () => closed);
+      else wire._write(bytes, () => {});
+    });
     if (!closed && outlet.queued() > sendQueueBytesMax + CONTROL_SLACK_BYTES) socket.pause();
   });
   socket.on('drain', () => {

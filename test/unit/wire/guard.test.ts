@@ -37,6 +37,7 @@ describe('the guard', () => {
     ]) {
       expect(typeof wire[hook], hook).toBe('function');
     }
+    for (const number of ['_bufferSize', '_parserSize']) expect(typeof wire[number], number).toBe('number');
   });
 
   it('closes on a 4 GiB length within the packet and without memory', async () => {
