@@ -10,7 +10,7 @@ use secp256k1::{Message, PublicKey, SecretKey};
 use crate::Address;
 use crate::amount::Amount;
 use crate::cpu::Level;
-use crate::curve::{self, LANES};
+use crate::curve::{self, VECTOR};
 use crate::error::{Code, Error};
 use crate::hash::keccak256;
 use crate::recovery::{self, Signed};
@@ -88,7 +88,7 @@ pub fn digests(level: Level, domain: &[u8; 32], claims: &[Claim]) -> Vec<[u8; 32
             .map(|claim| digest(domain, &claim.payee, claim.row.amount()))
             .collect::<Vec<_>>()
     };
-    let (eights, rest) = claims.as_chunks::<LANES>();
+    let (eights, rest) = claims.as_chunks::<VECTOR>();
     let mut found = Vec::with_capacity(claims.len());
     for eight in eights {
         let fields = eight.map(|claim| fields_of(&claim.payee, claim.row.amount()));

@@ -2,16 +2,18 @@
 //!
 //! 32 windows × 128 multiples × 64 bytes = 256 KiB, made once, in a millisecond.
 
+use std::arch::x86_64::_mm512_setzero_si512;
 use std::sync::OnceLock;
 
 use secp256k1::PublicKey;
 
-use super::LANES;
+use super::digits::{Digits, WINDOWS};
 use super::field;
-use super::order::WINDOWS;
+use super::pair::Pair;
 use super::point::{Affine, odd_multiples};
 use super::power;
 use super::rows::{halves_of, rows_of};
+use super::{LANES, VECTOR};
 
 const ENTRIES: usize = 128;
 
@@ -35,15 +37,20 @@ impl BaseTable {
         TABLE.get_or_init(|| table)
     }
 
-    /// In each lane the multiple at its index, which counts modulo the entries of the window.
-    #[inline]
+    /// In each lane the multiple that the digit of a window names.
     #[target_feature(enable = "avx512f")]
-    pub fn multiples(&self, window: usize, indexes: &[u8; LANES]) -> Affine {
-        let entries = &self.0[window];
-        let (x, y) = halves_of(std::array::from_fn(|lane| {
-            field::load(&entries[usize::from(indexes[lane]) % ENTRIES].0)
-        }));
-        Affine { x, y }
+    pub fn multiples(&self, digits: &Digits<WINDOWS, 8>, window: usize, out: &mut Affine) {
+        let rows = &self.0[window];
+        for vector in 0..2 {
+            let (entries, minus) = digits.entries(window, vector);
+            let mut found = [_mm512_setzero_si512(); VECTOR];
+            for lane in 0..VECTOR {
+                found[lane] = field::load(&rows[entries[lane] as usize % ENTRIES].0);
+            }
+            let (x, y) = halves_of(found);
+            out.x.0[vector] = x;
+            out.y.0[vector] = y.negate_where(minus);
+        }
     }
 }
 
@@ -51,31 +58,36 @@ impl BaseTable {
 fn make() -> Box<BaseTable> {
     let mut table = Box::new(BaseTable([[Row([0; 8]); ENTRIES]; WINDOWS]));
     for first in (0..WINDOWS).step_by(LANES) {
-        let mut x = [[0; 32]; LANES];
-        let mut y = [[0; 32]; LANES];
-        for lane in 0..LANES {
-            let point = power_of_256(first + lane).serialize_uncompressed();
-            x[lane].copy_from_slice(&point[1..33]);
-            y[lane].copy_from_slice(&point[33..]);
-        }
-        let point = Affine {
-            x: field::from_bytes(&x),
-            y: field::from_bytes(&y),
-        };
+        let keys = std::array::from_fn(|lane| power_of_256(first + lane));
+        let point = affine(&keys);
         let mut multiples = [point; ENTRIES];
         let z = odd_multiples(&point, &mut multiples);
-        let [inverse] = power::invert(&[z]);
+        let inverse = Pair(power::invert(&z.0));
         let square = inverse.square();
         let cube = square.mul(&inverse);
         for (entry, multiple) in multiples.iter().enumerate() {
             let x = multiple.x.mul(&square).normalize();
             let y = multiple.y.mul(&cube).normalize();
-            for (lane, row) in rows_of(&x, &y).into_iter().enumerate() {
-                table.0[first + lane][entry] = Row(field::store(row));
+            for vector in 0..2 {
+                let rows = rows_of(&x.0[vector], &y.0[vector]);
+                for (lane, row) in rows.into_iter().enumerate() {
+                    table.0[first + vector * VECTOR + lane][entry] = Row(field::store(row));
+                }
             }
         }
     }
     table
+}
+
+/// Public keys as points of magnitude 1.
+#[target_feature(enable = "avx512f")]
+pub fn affine(keys: &[PublicKey; LANES]) -> Affine {
+    let bytes = keys.map(|key| key.serialize_uncompressed());
+    let half = |from: usize| bytes.map(|bytes| std::array::from_fn(|at| bytes[from + at]));
+    Affine {
+        x: Pair::from_bytes(&half(1)),
+        y: Pair::from_bytes(&half(33)),
+    }
 }
 
 /// 256^exponent · G.

@@ -116,22 +116,22 @@ fn hostile(chance: &mut Chance) -> Option<Claim> {
         // opposite.
         3 => {
             let (odd, _) = order::odd_of(&scalar(chance));
-            let mut digits = order::Digits::<{ order::WINDOWS }>::empty();
-            digits.set::<8>(0, &odd, false);
-            let last = (chance.word() % order::WINDOWS as u64) as usize;
-            let mut low = [0; 4];
-            let mut next = [0; 4];
+            let last = (chance.word() % 32) as usize;
+            let (mut low, mut next) = ([0; 4], [0; 4]);
+            let halved: Words = std::array::from_fn(|k| {
+                let above = odd.get(k + 1).copied().unwrap_or(1);
+                odd[k] >> 1 | above << 63
+            });
             for window in 0..=last {
+                let plain = halved[window / 8] >> (8 * (window % 8)) & 0xff;
                 let mut place = [0; 4];
                 place[window / 8] = 1 << (8 * (window % 8));
-                let size = [u64::from(digits.index[window][0]) * 2 + 1, 0, 0, 0];
-                next = times(&size, &place);
-                if digits.minus[window] & 1 == 1 {
-                    next = negated(&next);
-                }
-                if window < last {
-                    low = sum(&low, &next, &N);
-                }
+                low = sum(&low, &next, &N);
+                next = if plain >= 128 {
+                    times(&[2 * plain - 255, 0, 0, 0], &place)
+                } else {
+                    negated(&times(&[255 - 2 * plain, 0, 0, 0], &place))
+                };
             }
             let before = if chance.coin() { next } else { negated(&next) };
             let of_r = order::product(&sum(&before, &negated(&low), &N), &inverse);

@@ -8,7 +8,7 @@
 
 use std::arch::x86_64::*;
 
-use super::LANES;
+use super::VECTOR;
 
 const MASK: u64 = (1 << 52) - 1;
 /// 2^256 mod p.
@@ -36,12 +36,12 @@ pub struct Field(pub [__m512i; 5]);
 
 /// The unreduced product of two elements: column `k` has the weight 2^(52 k).
 #[derive(Clone, Copy)]
-pub struct Columns([__m512i; 10]);
+struct Columns([__m512i; 10]);
 
 /// The same number in all lanes.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn all(value: u64) -> __m512i {
+pub fn all(value: u64) -> __m512i {
     _mm512_set1_epi64(value as i64)
 }
 
@@ -93,14 +93,14 @@ impl Field {
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
     pub fn mul(&self, other: &Field) -> Field {
-        self.columns(other).reduce()
+        Columns::product(self, other).reduce()
     }
 
     /// `self²`, magnitude 1.
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
     pub fn square(&self) -> Field {
-        self.square_columns().reduce()
+        Columns::square(self).reduce()
     }
 
     /// `self − other`, where `other` has magnitude at most `M`: the magnitude grows by `M + 1`.
@@ -184,111 +184,187 @@ impl Field {
         _mm512_test_epi64_mask(self.0[0], all(1))
     }
 
-    /// The unreduced `self · other`.
+    /// `FACTOR · self · other`, magnitude `FACTOR`, which is 2, 3 or 4.
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
-    pub fn columns(&self, other: &Field) -> Columns {
+    pub fn mul_times<const FACTOR: u64>(&self, other: &Field) -> Field {
+        Columns::product(self, other).reduce_times::<FACTOR>()
+    }
+
+    /// `FACTOR · self²`, magnitude `FACTOR`, which is 2, 3 or 4.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    pub fn square_times<const FACTOR: u64>(&self) -> Field {
+        Columns::square(self).reduce_times::<FACTOR>()
+    }
+
+    /// `self · other − less`, where `less` has magnitude 1: magnitude 1.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    pub fn mul_minus(&self, other: &Field, less: &Field) -> Field {
+        let start = Columns::minus_field(less);
+        start.plus_product(self, other).reduce()
+    }
+
+    /// `self · other − a · b`, where `a` and `b` have magnitude 1: magnitude 1.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    pub fn mul_minus_product(&self, other: &Field, a: &Field, b: &Field) -> Field {
+        let start = Columns::minus(&Columns::product(a, b));
+        start.plus_product(self, other).reduce()
+    }
+
+    /// `self · other − 8 a²`, where `a` has magnitude 1: magnitude 1.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    pub fn mul_minus_eight_squares(&self, other: &Field, a: &Field) -> Field {
+        let start = Columns::minus_eight(&Columns::square(a));
+        start.plus_product(self, other).reduce()
+    }
+
+    /// `self² − 2 two`, where `two` has magnitude at most 4: magnitude 1.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    pub fn square_minus_twice(&self, two: &Field) -> Field {
+        Columns::minus_twice(two).plus_square(self).reduce()
+    }
+
+    /// `self² − one − 2 two`, where `one` and `two` have magnitude 1: magnitude 1.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    pub fn square_minus_and_twice(&self, one: &Field, two: &Field) -> Field {
+        let start = Columns::minus_and_twice(one, two);
+        start.plus_square(self).reduce()
+    }
+}
+
+impl Columns {
+    /// `a · b`.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn product(a: &Field, b: &Field) -> Columns {
+        Columns([_mm512_setzero_si512(); 10]).plus_product(a, b)
+    }
+
+    /// `a²`.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn square(a: &Field) -> Columns {
+        Columns([_mm512_setzero_si512(); 10]).plus_square(a)
+    }
+
+    /// `−other`, for a product of two elements of magnitude 1.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn minus(other: &Columns) -> Columns {
+        let mut columns = COLUMNS_BIAS.map(|bias| all(bias));
+        for k in 0..10 {
+            columns[k] = _mm512_sub_epi64(columns[k], other.0[k]);
+        }
+        Columns(columns)
+    }
+
+    /// `−8 · other`, for the square of an element of magnitude 1.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn minus_eight(other: &Columns) -> Columns {
+        let mut columns = COLUMNS_BIAS.map(|bias| all(bias));
+        for k in 0..10 {
+            columns[k] = _mm512_sub_epi64(columns[k], _mm512_slli_epi64::<3>(other.0[k]));
+        }
+        Columns(columns)
+    }
+
+    /// `−other`, for an element of magnitude 1.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn minus_field(other: &Field) -> Columns {
+        let mut columns = [_mm512_setzero_si512(); 10];
+        for k in 0..5 {
+            columns[k] = _mm512_sub_epi64(all(P[k] * 2), other.0[k]);
+        }
+        Columns(columns)
+    }
+
+    /// `−one − 2 · two`, for elements of magnitude 1.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn minus_and_twice(one: &Field, two: &Field) -> Columns {
+        let mut columns = [_mm512_setzero_si512(); 10];
+        for k in 0..5 {
+            let rest = _mm512_sub_epi64(all(P[k] * 5), one.0[k]);
+            columns[k] = _mm512_sub_epi64(rest, _mm512_slli_epi64::<1>(two.0[k]));
+        }
+        Columns(columns)
+    }
+
+    /// `−2 · other`, for `other` of magnitude at most 4.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn minus_twice(other: &Field) -> Columns {
+        let mut columns = [_mm512_setzero_si512(); 10];
+        for k in 0..5 {
+            let twice = _mm512_slli_epi64::<1>(other.0[k]);
+            columns[k] = _mm512_sub_epi64(all(P[k] * 9), twice);
+        }
+        Columns(columns)
+    }
+
+    /// `self + a · b`.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn plus_product(self, a: &Field, b: &Field) -> Columns {
         // Low and high halves gather apart, so that the chains of additions are half as long.
-        let (a, b) = (&self.0, &other.0);
-        let zero = _mm512_setzero_si512();
-        let mut low = [zero; 10];
-        let mut high = [zero; 10];
+        let (a, b) = (&a.0, &b.0);
+        let mut low = self.0;
+        let mut high = [_mm512_setzero_si512(); 10];
         for i in 0..5 {
             for j in 0..5 {
                 low[i + j] = _mm512_madd52lo_epu64(low[i + j], a[i], b[j]);
                 high[i + j + 1] = _mm512_madd52hi_epu64(high[i + j + 1], a[i], b[j]);
             }
         }
-        for k in 1..9 {
+        for k in 1..10 {
             low[k] = _mm512_add_epi64(low[k], high[k]);
         }
-        low[9] = high[9];
         Columns(low)
     }
 
-    /// The unreduced `self²`.
+    /// `self + a²`.
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
-    pub fn square_columns(&self) -> Columns {
-        let a = &self.0;
-        let zero = _mm512_setzero_si512();
-        let mut low = [zero; 10];
-        let mut high = [zero; 10];
+    fn plus_square(self, a: &Field) -> Columns {
+        let a = &a.0;
+        let mut low = self.0;
+        // Each product of two different limbs counts twice.
+        let mut mixed = [_mm512_setzero_si512(); 10];
         for i in 0..5 {
             for j in i + 1..5 {
-                low[i + j] = _mm512_madd52lo_epu64(low[i + j], a[i], a[j]);
-                high[i + j + 1] = _mm512_madd52hi_epu64(high[i + j + 1], a[i], a[j]);
+                mixed[i + j] = _mm512_madd52lo_epu64(mixed[i + j], a[i], a[j]);
+                mixed[i + j + 1] = _mm512_madd52hi_epu64(mixed[i + j + 1], a[i], a[j]);
             }
-        }
-        // Each product of two different limbs counts twice.
-        for k in 1..9 {
-            low[k] = _mm512_add_epi64(low[k], high[k]);
-            low[k] = _mm512_add_epi64(low[k], low[k]);
         }
         for i in 0..5 {
             low[2 * i] = _mm512_madd52lo_epu64(low[2 * i], a[i], a[i]);
             low[2 * i + 1] = _mm512_madd52hi_epu64(low[2 * i + 1], a[i], a[i]);
         }
+        for k in 1..9 {
+            low[k] = _mm512_add_epi64(low[k], _mm512_slli_epi64::<1>(mixed[k]));
+        }
         Columns(low)
-    }
-}
-
-impl Columns {
-    /// `self − other`, where `other` is a product of two elements of magnitude 1.
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    pub fn minus(mut self, other: &Columns) -> Columns {
-        for k in 0..10 {
-            let raised = _mm512_add_epi64(self.0[k], all(COLUMNS_BIAS[k]));
-            self.0[k] = _mm512_sub_epi64(raised, other.0[k]);
-        }
-        self
-    }
-
-    /// `self − 8 · other`, where `other` is a square of an element of magnitude 1.
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    pub fn minus_eight(mut self, other: &Columns) -> Columns {
-        for k in 0..10 {
-            let raised = _mm512_add_epi64(self.0[k], all(COLUMNS_BIAS[k]));
-            self.0[k] = _mm512_sub_epi64(raised, _mm512_slli_epi64::<3>(other.0[k]));
-        }
-        self
-    }
-
-    /// `self − other`, where `other` has magnitude at most `M`.
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    pub fn minus_field<const M: u64>(mut self, other: &Field) -> Columns {
-        for k in 0..5 {
-            let raised = _mm512_add_epi64(self.0[k], all(P[k] * (M + 1)));
-            self.0[k] = _mm512_sub_epi64(raised, other.0[k]);
-        }
-        self
-    }
-
-    /// `self − 2 · other`, where `other` has magnitude at most `M`.
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    pub fn minus_twice<const M: u64>(mut self, other: &Field) -> Columns {
-        for k in 0..5 {
-            let raised = _mm512_add_epi64(self.0[k], all(P[k] * (2 * M + 1)));
-            self.0[k] = _mm512_sub_epi64(raised, _mm512_slli_epi64::<1>(other.0[k]));
-        }
-        self
     }
 
     /// The element, magnitude 1.
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
-    pub fn reduce(self) -> Field {
+    fn reduce(self) -> Field {
         Field(carried(self.folded()))
     }
 
     /// `FACTOR` times the element, magnitude `FACTOR`, which is 2, 3 or 4.
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
-    pub fn reduce_times<const FACTOR: u64>(self) -> Field {
+    fn reduce_times<const FACTOR: u64>(self) -> Field {
         let mut limbs = self.folded();
         for limb in &mut limbs {
             *limb = match FACTOR {
@@ -369,8 +445,8 @@ fn fold_top(limbs: [__m512i; 5]) -> [__m512i; 5] {
 /// The lanes' bytes, big-endian, as an element: 32 bytes a lane.
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub fn from_bytes(bytes: &[[u8; 32]; LANES]) -> Field {
-    let mut words = [[0u64; LANES]; 4];
+pub fn from_bytes(bytes: &[[u8; 32]; VECTOR]) -> Field {
+    let mut words = [[0u64; VECTOR]; 4];
     for (lane, bytes) in bytes.iter().enumerate() {
         for (k, word) in words.iter_mut().enumerate() {
             let mut eight = [0; 8];
@@ -384,7 +460,7 @@ pub fn from_bytes(bytes: &[[u8; 32]; LANES]) -> Field {
 /// Eight numbers as one vector.
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub fn load(lanes: &[u64; LANES]) -> __m512i {
+pub fn load(lanes: &[u64; VECTOR]) -> __m512i {
     // SAFETY: the array is 64 readable bytes; the load asks for no alignment.
     unsafe { _mm512_loadu_si512(lanes.as_ptr().cast()) }
 }
@@ -392,8 +468,8 @@ pub fn load(lanes: &[u64; LANES]) -> __m512i {
 /// A vector as eight numbers.
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub fn store(vector: __m512i) -> [u64; LANES] {
-    let mut lanes = [0; LANES];
+pub fn store(vector: __m512i) -> [u64; VECTOR] {
+    let mut lanes = [0; VECTOR];
     // SAFETY: the array is 64 writable bytes; the store asks for no alignment.
     unsafe { _mm512_storeu_si512(lanes.as_mut_ptr().cast(), vector) };
     lanes

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::LANES;
+use super::VECTOR;
 use super::field::{load, store};
 
 /// Bytes that one permutation takes in.
@@ -37,9 +37,9 @@ const ROUNDS: [u64; 24] = [
 
 /// The Keccak-256 of each message; `SIZE` is less than 136.
 #[target_feature(enable = "avx512f")]
-pub fn eight<const SIZE: usize>(messages: &[[u8; SIZE]; LANES]) -> [[u8; 32]; LANES] {
+pub fn eight<const SIZE: usize>(messages: &[[u8; SIZE]; VECTOR]) -> [[u8; 32]; VECTOR] {
     const { assert!(SIZE < RATE) };
-    let mut words = [[0u64; LANES]; RATE / 8];
+    let mut words = [[0u64; VECTOR]; RATE / 8];
     for (lane, message) in messages.iter().enumerate() {
         let mut block = [0; RATE];
         block[..SIZE].copy_from_slice(message);
@@ -54,7 +54,7 @@ pub fn eight<const SIZE: usize>(messages: &[[u8; SIZE]; LANES]) -> [[u8; 32]; LA
         *lanes = load(word);
     }
     permute(&mut state);
-    let mut digests = [[0; 32]; LANES];
+    let mut digests = [[0; 32]; VECTOR];
     for (k, lanes) in state[..4].iter().enumerate() {
         for (digest, word) in digests.iter_mut().zip(store(*lanes)) {
             digest[8 * k..8 * k + 8].copy_from_slice(&word.to_le_bytes());

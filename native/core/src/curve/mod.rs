@@ -1,9 +1,9 @@
-//! Recovery of many signers at once, eight signatures side by side in AVX-512 IFMA.
+//! Recovery of many signers at once, sixteen signatures side by side in AVX-512 IFMA.
 //!
 //! The scalar twin is libsecp256k1's recovery of one signer, in `voucher`; this room gives the same
-//! answers or says that it does not know. `field` is arithmetic modulo p, `power` roots and
-//! inverses, `point` the group, `rows` tables of points, `base` the table of the generator, `order`
-//! arithmetic modulo n and digits, `recover` the whole. Everything here is public, so variable time
+//! answers or says that it does not know. `field` is arithmetic modulo p in a vector, `pair` in two,
+//! `power` roots and inverses, `point` the group, `rows` tables of points, `base` the table of the
+//! generator, `order` arithmetic modulo n, `digits` what picks from the tables, `recover` the whole. Everything here is public, so variable time
 //! is no concern; nothing secret may ever pass through.
 
 // Loads, stores, and calls behind a look at the processor.
@@ -14,11 +14,15 @@
 #[cfg(target_arch = "x86_64")]
 mod base;
 #[cfg(target_arch = "x86_64")]
+mod digits;
+#[cfg(target_arch = "x86_64")]
 mod field;
 #[cfg(target_arch = "x86_64")]
 mod keccak;
 #[cfg(target_arch = "x86_64")]
 mod order;
+#[cfg(target_arch = "x86_64")]
+mod pair;
 #[cfg(target_arch = "x86_64")]
 mod point;
 #[cfg(target_arch = "x86_64")]
@@ -38,8 +42,11 @@ mod tests;
 use crate::Address;
 use crate::cpu::{self, Level};
 
-/// Signatures side by side.
-pub const LANES: usize = 8;
+/// Lanes of a vector.
+pub const VECTOR: usize = 8;
+/// Signatures side by side: two vectors in turn.
+#[cfg(target_arch = "x86_64")]
+const LANES: usize = 2 * VECTOR;
 
 /// β in limbs of 52 bits: a cube root of 1 modulo p with λ (x, y) = (β x, y).
 #[cfg(target_arch = "x86_64")]
@@ -78,8 +85,7 @@ pub enum Signer {
 
 /// The signer of each claim in their order, or `None` where `level` or the processor has no lanes.
 ///
-/// About 3 µs a claim in full vectors of eight; a vector that is not full costs as much as a full
-/// one. The first call makes a table of 256 KiB.
+/// About 4 µs a claim in full sixteens; a sixteen that is not full costs as much as a full one. The first call makes a table of 256 KiB.
 #[must_use]
 pub fn recover(level: Level, claims: &[Claim]) -> Option<Vec<Signer>> {
     if !has_lanes(level) {
@@ -98,8 +104,8 @@ pub fn recover(level: Level, claims: &[Claim]) -> Option<Vec<Signer>> {
 #[must_use]
 pub fn keccak256_eight<const SIZE: usize>(
     level: Level,
-    messages: &[[u8; SIZE]; LANES],
-) -> Option<[[u8; 32]; LANES]> {
+    messages: &[[u8; SIZE]; VECTOR],
+) -> Option<[[u8; 32]; VECTOR]> {
     if !has_lanes(level) {
         return None;
     }

@@ -1,8 +1,6 @@
-//! Arithmetic modulo `n`, the order of the curve, and the digits of scalars.
+//! Arithmetic modulo `n`, the order of the curve, and the split of scalars.
 //!
 //! A number is four 64-bit words, least significant first. All inputs are public.
-
-use super::LANES;
 
 /// A number below 2^256, least significant word first.
 pub type Words = [u64; 4];
@@ -112,61 +110,6 @@ pub fn invert_all(numbers: &mut [Words]) {
             _ => product(&rest, &before[at - 1]),
         };
         rest = product(&rest, &own);
-    }
-}
-
-/// Windows of 5 bits in a half scalar.
-pub const HALF_WINDOWS: usize = 26;
-/// Windows of 8 bits in a scalar.
-pub const WINDOWS: usize = 32;
-
-/// The digits of eight scalars of which each is `index` into the odd multiples 1, 3, 5 … of a
-/// window, and a sign. No digit is zero.
-pub struct Digits<const W: usize> {
-    /// Indexes by window and lane.
-    pub index: [[u8; LANES]; W],
-    /// Bit `lane` is set where the digit is negative, by window.
-    pub minus: [u8; W],
-}
-
-impl<const W: usize> Digits<W> {
-    /// No digits yet.
-    pub fn empty() -> Digits<W> {
-        Digits {
-            index: [[0; LANES]; W],
-            minus: [0; W],
-        }
-    }
-
-    /// Writes the digits of ± an odd number below 2^(W · BITS) into a lane.
-    ///
-    /// An odd K is the sum of d_i · 2^(BITS i) with d_i = 2 e_i − (2^BITS − 1), where the e_i are
-    /// the plain digits of (K + 2^(W · BITS) − 1) / 2; that is K halved, with the top bit set.
-    pub fn set<const BITS: usize>(&mut self, lane: usize, odd: &Words, minus: bool) {
-        let mut halved: Words = std::array::from_fn(|k| {
-            let above = odd.get(k + 1).copied().unwrap_or(0);
-            odd[k] >> 1 | above << 63
-        });
-        let top = W * BITS - 1;
-        halved[top / 64] |= 1 << (top % 64);
-        let half = 1u8 << (BITS - 1);
-        let bit = 1u8 << lane;
-        for window in 0..W {
-            let (at, shift) = (window * BITS / 64, window * BITS % 64);
-            let mut plain = halved[at] >> shift;
-            if shift + BITS > 64 {
-                plain |= halved[at + 1] << (64 - shift);
-            }
-            let plain = plain as u8 & (half | (half - 1));
-            let positive = plain & half != 0;
-            let flip = if positive { 0 } else { half - 1 };
-            self.index[window][lane] = (plain & (half - 1)) ^ flip;
-            if positive == minus {
-                self.minus[window] |= bit;
-            } else {
-                self.minus[window] &= !bit;
-            }
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Points of secp256k1 in eight lanes: Jacobian doubling, mixed addition, tables of odd multiples.
+//! Points of secp256k1 in sixteen lanes: Jacobian doubling, mixed addition, tables of odd multiples.
 //!
 //! The formulas are the short, incomplete ones. Where one does not hold (the two points of an
 //! addition have the same x, or one is the point at infinity) the resulting `z` is zero, and it
@@ -6,33 +6,21 @@
 //! So one look at the last `z` finds every lane whose result may be wrong, and no lane is trusted
 //! whose `z` is zero. Points off the curve give nonsense, never a panic.
 
-use std::arch::x86_64::__mmask8;
-
-use super::field::Field;
+use super::pair::Pair;
 
 /// A point (x, y); `x` has magnitude 1, `y` at most 2.
 #[derive(Clone, Copy)]
 pub struct Affine {
-    pub x: Field,
-    pub y: Field,
+    pub x: Pair,
+    pub y: Pair,
 }
 
 /// A point (x / z², y / z³); `x` and `y` have magnitude 1, `z` at most 2.
 #[derive(Clone, Copy)]
 pub struct Jacobian {
-    pub x: Field,
-    pub y: Field,
-    pub z: Field,
-}
-
-impl Affine {
-    /// The opposite point in the chosen lanes; `y` must have magnitude 1.
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    pub fn negate_where(mut self, lanes: __mmask8) -> Affine {
-        self.y = self.y.negate_where(lanes);
-        self
-    }
+    pub x: Pair,
+    pub y: Pair,
+    pub z: Pair,
 }
 
 impl Jacobian {
@@ -43,48 +31,35 @@ impl Jacobian {
         Jacobian {
             x: point.x,
             y: point.y,
-            z: Field::splat([1, 0, 0, 0, 0]),
+            z: Pair::splat([1, 0, 0, 0, 0]),
         }
     }
 
-    /// `2 · self`: three products and four squares.
-    #[inline]
+    /// Doubles the point: three products and four squares.
     #[target_feature(enable = "avx512f,avx512ifma")]
-    pub fn double(&self) -> Jacobian {
-        let slope = self.x.square_columns().reduce_times::<3>();
+    pub fn double(&mut self) {
+        let slope = self.x.square_times::<3>();
         let yy = self.y.square();
-        let middle = self.x.columns(&yy).reduce_times::<4>();
-        let x = slope.square_columns().minus_twice::<4>(&middle).reduce();
-        let y = slope
-            .columns(&middle.sub::<1>(&x))
-            .minus_eight(&yy.square_columns())
-            .reduce();
-        let z = self.y.columns(&self.z).reduce_times::<2>();
-        Jacobian { x, y, z }
+        let middle = self.x.mul_times::<4>(&yy);
+        self.z = self.y.mul_times::<2>(&self.z);
+        self.x = slope.square_minus_twice(&middle);
+        self.y = slope.mul_minus_eight_squares(&middle.sub(&self.x), &yy);
     }
 
-    /// `self + other`, and the factor by which `z` grew: eight products and three squares.
-    #[inline]
+    /// Adds a point, and gives the factor by which `z` grew: eight products and three squares.
     #[target_feature(enable = "avx512f,avx512ifma")]
-    pub fn add_affine(&self, other: &Affine) -> (Jacobian, Field) {
+    pub fn add(&mut self, other: &Affine, growth: &mut Pair) {
         let zz = self.z.square();
-        let run = other.x.columns(&zz).minus_field::<1>(&self.x).reduce();
+        let run = other.x.mul_minus(&zz, &self.x);
         let zzz = self.z.mul(&zz);
-        let rise = other.y.columns(&zzz).minus_field::<1>(&self.y).reduce();
+        let rise = other.y.mul_minus(&zzz, &self.y);
         let run2 = run.square();
         let run3 = run.mul(&run2);
         let base = self.x.mul(&run2);
-        let x = rise
-            .square_columns()
-            .minus_field::<1>(&run3)
-            .minus_twice::<1>(&base)
-            .reduce();
-        let y = rise
-            .columns(&base.sub::<1>(&x))
-            .minus(&self.y.columns(&run3))
-            .reduce();
-        let z = self.z.mul(&run);
-        (Jacobian { x, y, z }, run)
+        self.z = self.z.mul(&run);
+        self.x = rise.square_minus_and_twice(&run3, &base);
+        self.y = rise.mul_minus_product(&base.sub(&self.x), &self.y, &run3);
+        *growth = run;
     }
 }
 
@@ -93,8 +68,9 @@ impl Jacobian {
 /// this file use no constant of the curve, so they hold there too. All magnitudes are 1.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-pub fn odd_multiples<const N: usize>(point: &Affine, out: &mut [Affine; N]) -> Field {
-    let twice = Jacobian::from_affine(point).double();
+pub fn odd_multiples<const N: usize>(point: &Affine, out: &mut [Affine; N]) -> Pair {
+    let mut twice = Jacobian::from_affine(point);
+    twice.double();
     // On the curve scaled by the z of the double, the double is affine.
     let zz = twice.z.square();
     let step = Affine {
@@ -105,10 +81,10 @@ pub fn odd_multiples<const N: usize>(point: &Affine, out: &mut [Affine; N]) -> F
         x: point.x.mul(&zz),
         y: point.y.mul(&zz.mul(&twice.z)),
     };
-    let mut growth = [Field::splat([1, 0, 0, 0, 0]); N];
+    let mut growth = [Pair::splat([1, 0, 0, 0, 0]); N];
     let mut current = Jacobian::from_affine(&out[0]);
     for k in 1..N {
-        (current, growth[k]) = current.add_affine(&step);
+        current.add(&step, &mut growth[k]);
         out[k] = Affine {
             x: current.x,
             y: current.y,

@@ -5,9 +5,10 @@
 
 use std::arch::x86_64::*;
 
-use super::LANES;
+use super::digits::Digits;
 use super::field::Field;
 use super::point::Affine;
+use super::{LANES, VECTOR};
 
 /// Swaps rows and columns of eight vectors of eight words.
 #[inline]
@@ -50,7 +51,7 @@ fn quarters([a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
 /// The rows x ‖ y of eight canonical points, one per lane.
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub fn rows_of(x: &Field, y: &Field) -> [__m512i; LANES] {
+pub fn rows_of(x: &Field, y: &Field) -> [__m512i; VECTOR] {
     let [x0, x1, x2, x3] = x.to_words();
     let [y0, y1, y2, y3] = y.to_words();
     transpose([x0, x1, x2, x3, y0, y1, y2, y3])
@@ -59,7 +60,7 @@ pub fn rows_of(x: &Field, y: &Field) -> [__m512i; LANES] {
 /// The first and the second half of eight rows as field elements of magnitude 1.
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub fn halves_of(rows: [__m512i; LANES]) -> (Field, Field) {
+pub fn halves_of(rows: [__m512i; VECTOR]) -> (Field, Field) {
     let [a0, a1, a2, a3, b0, b1, b2, b3] = transpose(rows);
     (
         Field::from_words(&[a0, a1, a2, a3]),
@@ -86,44 +87,65 @@ impl LaneTable {
     pub fn fill(&mut self, points: &[Affine; ENTRIES]) {
         let beta = Field::splat(super::BETA);
         for (entry, point) in self.0.iter_mut().zip(points) {
-            let beta_x = point.x.mul(&beta).normalize();
-            let (x, y) = (point.x.normalize(), point.y.normalize());
-            let first = rows_of(&x, &y);
-            let second = rows_of(&y, &beta_x);
-            for ((row, first), second) in entry.iter_mut().zip(first).zip(second) {
-                // SAFETY: a row is 12 words; words 0 … 7 and 4 … 11 lie inside it.
-                unsafe {
-                    _mm512_storeu_si512(row.as_mut_ptr().cast(), first);
-                    _mm512_storeu_si512(row.as_mut_ptr().add(4).cast(), second);
+            for (vector, rows) in entry.as_chunks_mut::<VECTOR>().0.iter_mut().enumerate() {
+                let (x, y) = (point.x.0[vector], point.y.0[vector]);
+                let beta_x = x.mul(&beta).normalize();
+                let (x, y) = (x.normalize(), y.normalize());
+                let first = rows_of(&x, &y);
+                let second = rows_of(&y, &beta_x);
+                for ((row, first), second) in rows.iter_mut().zip(first).zip(second) {
+                    // SAFETY: a row is 12 words; words 0 … 7 and 4 … 11 lie inside it.
+                    unsafe {
+                        _mm512_storeu_si512(row.as_mut_ptr().cast(), first);
+                        _mm512_storeu_si512(row.as_mut_ptr().add(4).cast(), second);
+                    }
                 }
             }
         }
     }
 
-    /// In each lane the multiple at its index, which counts modulo `ENTRIES`.
-    #[inline]
+    /// In each lane the multiple of P that the digit of a window names.
     #[target_feature(enable = "avx512f")]
-    pub fn multiples(&self, indexes: &[u8; LANES]) -> Affine {
-        let (x, y) = halves_of(self.load::<0>(indexes));
-        Affine { x, y }
+    pub fn multiples<const W: usize>(
+        &self,
+        digits: &Digits<W, 5>,
+        window: usize,
+        out: &mut Affine,
+    ) {
+        for vector in 0..2 {
+            let (entries, minus) = digits.entries(window, vector);
+            let (x, y) = halves_of(self.load::<0>(&entries, vector));
+            out.x.0[vector] = x;
+            out.y.0[vector] = y.negate_where(minus);
+        }
     }
 
     /// The same of λ P.
-    #[inline]
     #[target_feature(enable = "avx512f")]
-    pub fn lambda_multiples(&self, indexes: &[u8; LANES]) -> Affine {
-        let (y, x) = halves_of(self.load::<4>(indexes));
-        Affine { x, y }
+    pub fn lambda_multiples<const W: usize>(
+        &self,
+        digits: &Digits<W, 5>,
+        window: usize,
+        out: &mut Affine,
+    ) {
+        for vector in 0..2 {
+            let (entries, minus) = digits.entries(window, vector);
+            let (y, x) = halves_of(self.load::<4>(&entries, vector));
+            out.x.0[vector] = x;
+            out.y.0[vector] = y.negate_where(minus);
+        }
     }
 
     #[inline]
     #[target_feature(enable = "avx512f")]
-    fn load<const FROM: usize>(&self, indexes: &[u8; LANES]) -> [__m512i; LANES] {
+    fn load<const FROM: usize>(&self, entries: &[u64; VECTOR], vector: usize) -> [__m512i; VECTOR] {
         const { assert!(FROM + 8 <= ROW) };
-        std::array::from_fn(|lane| {
-            let row = &self.0[usize::from(indexes[lane]) % ENTRIES][lane];
+        let mut rows = [_mm512_setzero_si512(); VECTOR];
+        for lane in 0..VECTOR {
+            let row = &self.0[entries[lane] as usize % ENTRIES][vector * VECTOR + lane];
             // SAFETY: a row is 12 words, and FROM is at most 4: the load stays inside.
-            unsafe { _mm512_loadu_si512(row.as_ptr().add(FROM).cast()) }
-        })
+            rows[lane] = unsafe { _mm512_loadu_si512(row.as_ptr().add(FROM).cast()) };
+        }
+        rows
     }
 }

@@ -2,14 +2,18 @@
 
 use secp256k1::{PublicKey, SecretKey};
 
-use super::field::{self, Field, load, store};
-use super::order::{self, Digits, HALF_WINDOWS, N, WINDOWS, Words};
+use super::base::{BaseTable, affine};
+use super::digits::{Digits, HALF_WINDOWS, WINDOWS};
+use super::field::{Field, load, store};
+use super::order::{self, N, Words};
+use super::pair::Pair;
 use super::point::{Affine, Jacobian, odd_multiples};
 use super::reference::{Chance, P, difference, product, sum};
-use super::{LANES, power};
+use super::{LANES, VECTOR, power};
 use crate::cpu::{self, Level};
 
-type Eight = [Words; LANES];
+type Eight = [Words; VECTOR];
+type Sixteen = [Words; LANES];
 
 /// Runs a test of lanes where there are lanes.
 macro_rules! lanes {
@@ -69,14 +73,22 @@ lanes! {
             assert_eq!(out_of(&fa.add(&fb)), each(&a, &b, |a, b| sum(a, b, &P)));
             assert_eq!(out_of(&fa.sub::<1>(&fb)), minus(&a, &b));
             assert_eq!(out_of(&fa.sub::<4>(&fb).mul(&fc.sub::<13>(&fd))), times(&minus(&a, &b), &minus(&c, &d)));
-            let columns = fa.columns(&fb);
-            assert_eq!(out_of(&columns.reduce_times::<2>()), scaled(&ab, 2));
-            assert_eq!(out_of(&columns.reduce_times::<3>()), scaled(&ab, 3));
-            assert_eq!(out_of(&columns.reduce_times::<4>()), scaled(&ab, 4));
-            assert_eq!(out_of(&columns.minus(&fc.columns(&fd)).reduce()), minus(&ab, &times(&c, &d)));
-            assert_eq!(out_of(&columns.minus_eight(&fc.square_columns()).reduce()), minus(&ab, &scaled(&times(&c, &c), 8)));
-            assert_eq!(out_of(&columns.minus_field::<1>(&fc).reduce()), minus(&ab, &c));
-            assert_eq!(out_of(&columns.minus_twice::<1>(&fc).reduce()), minus(&ab, &scaled(&c, 2)));
+            let aa = times(&a, &a);
+            assert_eq!(out_of(&fa.mul_times::<2>(&fb)), scaled(&ab, 2));
+            assert_eq!(out_of(&fa.mul_times::<3>(&fb)), scaled(&ab, 3));
+            assert_eq!(out_of(&fa.mul_times::<4>(&fb)), scaled(&ab, 4));
+            assert_eq!(out_of(&fa.square_times::<3>()), scaled(&aa, 3));
+            assert_eq!(out_of(&fa.mul_minus(&fb, &fc)), minus(&ab, &c));
+            let products = fa.mul_minus_product(&fb, &fc, &fd);
+            assert_eq!(out_of(&products), minus(&ab, &times(&c, &d)));
+            let eight = scaled(&times(&c, &c), 8);
+            assert_eq!(out_of(&fa.mul_minus_eight_squares(&fb, &fc)), minus(&ab, &eight));
+            let twice = minus(&aa, &scaled(&c, 2));
+            assert_eq!(out_of(&fa.square_minus_twice(&fc)), twice);
+            assert_eq!(out_of(&fa.square_minus_and_twice(&fd, &fc)), minus(&twice, &d));
+            let four = fc.mul_times::<4>(&fd);
+            let less = minus(&aa, &scaled(&times(&c, &d), 8));
+            assert_eq!(out_of(&fa.square_minus_twice(&four)), less);
             assert_eq!(out_of(&fa.negate_where(0x55)), std::array::from_fn(|lane| {
                 if lane % 2 == 0 { sum(&[0; 4], &difference(&P, &a[lane]), &P) } else { a[lane] }
             }));
@@ -116,44 +128,123 @@ lanes! {
         }
     };
     points_are_those_of_libsecp256k1 => {
-        let keys: [PublicKey; LANES] = std::array::from_fn(|lane| PublicKey::from_secret_key(&secret(lane as u64 + 5)));
-        let point = affine(&keys);
-        let at = |times: u64| coordinates(&std::array::from_fn(|lane| PublicKey::from_secret_key(&secret((lane as u64 + 5) * times))));
-        let double = Jacobian::from_affine(&point).double();
-        assert_eq!(plain(&double), at(2));
-        assert_eq!(plain(&double.double()), at(4));
-        assert_eq!(plain(&double.add_affine(&point).0), at(3));
-        let back = double.add_affine(&point).0.add_affine(&point.negate_where(0xff)).0;
-        assert_eq!(plain(&back), at(2));
+        let point = affine(&keys(1));
+        let mut sum = Jacobian::from_affine(&point);
+        let mut growth = sum.z;
+        sum.double();
+        assert_eq!(plain(&sum), plain_keys(2));
+        sum.add(&point, &mut growth);
+        assert_eq!(plain(&sum), plain_keys(3));
+        sum.double();
+        assert_eq!(plain(&sum), plain_keys(6));
+        sum.add(&opposite(&point), &mut growth);
+        assert_eq!(plain(&sum), plain_keys(5));
         let mut multiples = [point; 16];
         let z = odd_multiples(&point, &mut multiples);
         for (k, multiple) in multiples.iter().enumerate() {
             let found = Jacobian { x: multiple.x, y: multiple.y, z };
-            assert_eq!(plain(&found), at(2 * k as u64 + 1), "{k}");
+            assert_eq!(plain(&found), plain_keys(2 * k as u64 + 1), "{k}");
         }
     };
     exceptional_sums_have_no_z => {
-        let keys: [PublicKey; LANES] = std::array::from_fn(|lane| PublicKey::from_secret_key(&secret(lane as u64 + 5)));
-        let point = affine(&keys);
-        // P + P in even lanes, P − P in odd ones; nothing that follows brings z back.
-        let start = Jacobian::from_affine(&point);
-        let mut sum = start.add_affine(&point.negate_where(0xaa)).0;
-        for _ in 0..3 {
-            assert_eq!(sum.z.normalize().zero_lanes(), 0xff);
-            sum = sum.double().add_affine(&point).0;
+        let point = affine(&keys(1));
+        // P + P and P − P; nothing that follows brings z back.
+        for other in [point, opposite(&point)] {
+            let mut sum = Jacobian::from_affine(&point);
+            let mut growth = sum.z;
+            sum.add(&other, &mut growth);
+            for _ in 0..3 {
+                assert_eq!(sum.z.normalize().zero_lanes(), 0xffff);
+                sum.double();
+                sum.add(&point, &mut growth);
+            }
         }
-        assert_eq!(start.double().z.normalize().zero_lanes(), 0);
+        let mut double = Jacobian::from_affine(&point);
+        double.double();
+        assert_eq!(double.z.normalize().zero_lanes(), 0);
     };
     the_table_of_g_is_libsecp256k1s => {
-        let table = super::base::BaseTable::get();
-        for (window, entry) in [(0usize, 0u8), (0, 127), (1, 3), (17, 64), (31, 127)] {
-            let found = table.multiples(window, &[entry; LANES]);
-            let mut scalar = [0; 32];
-            scalar[31 - window] = 2 * entry + 1;
-            let key = PublicKey::from_secret_key(&crate::voucher::secret_key(scalar).unwrap());
-            assert_eq!((out_of(&found.x), out_of(&found.y)), coordinates(&[key; LANES]));
+        let table = BaseTable::get();
+        let mut found = affine(&keys(1));
+        for window in 0..WINDOWS {
+            // Lane by lane another multiple of 256^window.
+            let mut digits = Digits::<WINDOWS, 8>::ones();
+            let mut expected = Vec::new();
+            for lane in 0..LANES {
+                // Window 0 of these is the digit alone; in window w the plain digit is the byte.
+                let mut odd = [1, 0, 0, 0];
+                let byte = (lane * 17) as u64;
+                let bit = window * 8 + 1;
+                odd[bit / 64] |= byte << (bit % 64);
+                if bit % 64 > 56 && bit / 64 < 3 {
+                    odd[bit / 64 + 1] |= byte >> (64 - bit % 64);
+                }
+                digits.set(lane, &odd, false);
+                let (entries, minus) = digits.entries(window, lane / VECTOR);
+                let size = 2 * entries[lane % VECTOR] + 1;
+                let mut scalar = [0; 32];
+                scalar[31 - window] = size as u8;
+                let mut secret = crate::voucher::secret_key(scalar).unwrap();
+                if minus >> (lane % VECTOR) & 1 == 1 {
+                    secret = secret.negate();
+                }
+                expected.push(PublicKey::from_secret_key(&secret));
+            }
+            table.multiples(&digits, window, &mut found);
+            let expected: [PublicKey; LANES] = expected.try_into().unwrap();
+            assert_eq!(both(&found), both(&affine(&expected)));
         }
     };
+    digits_add_up => {
+        let mut chance = Chance(5);
+        let mut full = Digits::<WINDOWS, 8>::ones();
+        let mut short = Digits::<HALF_WINDOWS, 5>::ones();
+        assert_eq!(value(&full, 3), [1, 0, 0, 0]);
+        for case in 0..CASES {
+            let lane = case % LANES;
+            let mut number = chance.below(&N);
+            number[0] |= 1;
+            let minus = chance.coin();
+            full.set(lane, &number, minus);
+            assert_eq!(value(&full, lane), signed(&(number, minus)));
+            let half = [number[0], number[1], number[2] & 3, 0];
+            short.set(lane, &half, minus);
+            assert_eq!(value(&short, lane), signed(&(half, minus)));
+        }
+    };
+}
+
+/// The public keys of 5 · times, 6 · times …
+fn keys(times: u64) -> [PublicKey; LANES] {
+    std::array::from_fn(|lane| PublicKey::from_secret_key(&secret((lane as u64 + 5) * times)))
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn both(point: &Affine) -> (Sixteen, Sixteen) {
+    (sixteen(&point.x), sixteen(&point.y))
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn plain_keys(times: u64) -> (Sixteen, Sixteen) {
+    both(&affine(&keys(times)))
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn sixteen(pair: &Pair) -> Sixteen {
+    let [first, second] = pair.0.map(|field| out_of(&field));
+    std::array::from_fn(|lane| {
+        if lane < VECTOR {
+            first[lane]
+        } else {
+            second[lane - VECTOR]
+        }
+    })
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn opposite(point: &Affine) -> Affine {
+    let y = Pair(point.y.0.map(|y| y.negate_where(0xff)));
+    Affine { x: point.x, y }
 }
 
 fn secret(number: u64) -> SecretKey {
@@ -162,34 +253,14 @@ fn secret(number: u64) -> SecretKey {
     crate::voucher::secret_key(bytes).unwrap()
 }
 
-fn halves(keys: &[PublicKey; LANES]) -> ([[u8; 32]; LANES], [[u8; 32]; LANES]) {
-    let bytes = keys.map(|key| key.serialize_uncompressed());
-    let half = |from: usize| bytes.map(|bytes| std::array::from_fn(|at| bytes[from + at]));
-    (half(1), half(33))
-}
-
-fn coordinates(keys: &[PublicKey; LANES]) -> (Eight, Eight) {
-    let (x, y) = halves(keys);
-    (x.map(|x| order::words(&x)), y.map(|y| order::words(&y)))
-}
-
-#[target_feature(enable = "avx512f")]
-fn affine(keys: &[PublicKey; LANES]) -> Affine {
-    let (x, y) = halves(keys);
-    Affine {
-        x: field::from_bytes(&x),
-        y: field::from_bytes(&y),
-    }
-}
-
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn plain(point: &Jacobian) -> (Eight, Eight) {
-    let [inverse] = power::invert(&[point.z]);
+fn plain(point: &Jacobian) -> (Sixteen, Sixteen) {
+    let inverse = Pair(power::invert(&point.z.0));
     let square = inverse.square();
-    (
-        out_of(&point.x.mul(&square)),
-        out_of(&point.y.mul(&square.mul(&inverse))),
-    )
+    both(&Affine {
+        x: point.x.mul(&square),
+        y: point.y.mul(&square.mul(&inverse)),
+    })
 }
 
 #[test]
@@ -253,29 +324,15 @@ fn halves_are_odd_short_and_add_up() {
 }
 
 /// The number modulo n that the digits of a lane stand for.
-fn value<const W: usize>(digits: &Digits<W>, lane: usize, bits: usize) -> Words {
-    (0..W).rev().fold([0; 4], |all, window| {
-        let shifted = product(&[1 << bits, 0, 0, 0], &all, &N);
-        let digit = [u64::from(digits.index[window][lane]) * 2 + 1, 0, 0, 0];
-        let minus = digits.minus[window] >> lane & 1 == 1;
-        sum(&shifted, &signed(&(digit, minus)), &N)
-    })
-}
-
-#[test]
-fn digits_add_up() {
-    let mut chance = Chance(5);
-    let mut full = Digits::<WINDOWS>::empty();
-    let mut short = Digits::<HALF_WINDOWS>::empty();
-    for case in 0..CASES {
-        let lane = case % LANES;
-        let mut number = chance.below(&N);
-        number[0] |= 1;
-        let minus = chance.coin();
-        full.set::<8>(lane, &number, minus);
-        assert_eq!(value(&full, lane, 8), signed(&(number, minus)));
-        let half = [number[0], number[1], number[2] & 3, 0];
-        short.set::<5>(lane, &half, minus);
-        assert_eq!(value(&short, lane, 5), signed(&(half, minus)));
+#[target_feature(enable = "avx512f")]
+fn value<const W: usize, const BITS: usize>(digits: &Digits<W, BITS>, lane: usize) -> Words {
+    let mut all = [0; 4];
+    for window in (0..W).rev() {
+        let (entries, minus) = digits.entries(window, lane / VECTOR);
+        let digit = [entries[lane % VECTOR] * 2 + 1, 0, 0, 0];
+        let minus = minus >> (lane % VECTOR) & 1 == 1;
+        let shifted = product(&[1 << BITS, 0, 0, 0], &all, &N);
+        all = sum(&shifted, &signed(&(digit, minus)), &N);
     }
+    all
 }
