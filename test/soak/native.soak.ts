@@ -4,8 +4,11 @@
  * libFuzzer goes on from its corpus in build/fuzz, under AddressSanitizer; then the tests of the core run with
  * PIECEWORK_CASES cases (a hundredth of the inputs) on every level. PIECEWORK_SEED repeats the draws.
  */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { seedFromEnvironment } from '../support/chance.js';
+import { temporary } from '../support/engines.js';
 import * as Fuzz from '../support/fuzz.js';
 
 const RUNS = Number(process.env['PIECEWORK_RUNS'] ?? 100_000_000);
@@ -24,12 +27,11 @@ function share(count: number, parts: number): number {
   return Math.ceil(count / parts);
 }
 
-function tell(name: string, counts: Fuzz.Counts, what: string): void {
-  const rate = Math.round(counts.checked / counts.seconds);
+function tell(name: string, counts: Fuzz.Counts, kept = 'accepted'): void {
   const { checked, runs, accepted, seconds } = counts;
-  console.log(
-    `${name}: ${checked} ${what} in ${runs} runs, ${accepted} accepted, ${seconds.toFixed(0)} s, ${rate}/s`,
-  );
+  const rate = Math.round(checked / seconds);
+  const took = `${seconds.toFixed(0)} s, ${rate}/s`;
+  console.log(`${name}: ${checked} checked in ${runs} runs, ${accepted} ${kept}, ${took}`);
 }
 
 afterAll(() =>
@@ -41,15 +43,15 @@ test('drawn inputs break no rule on any level', async () => {
   await Fuzz.buildDriver();
   const levels = Fuzz.CPU_LEVELS;
   const plans: Plan[] = [
-    ...levels.map((cpu) => ({ target: 'vouchers', count: share(RUNS, 10 * levels.length), cpu })),
-    ...levels.map((cpu) => ({ target: 'hashing', count: share(RUNS, 100), cpu })),
+    ...DECODERS.map((target) => ({ target, count: share(RUNS, DECODERS.length) })),
     { target: 'journal', count: share(RUNS, 1_000) },
     { target: 'ledger', count: share(RUNS, 100) },
-    ...DECODERS.map((target) => ({ target, count: share(RUNS, DECODERS.length) })),
+    ...levels.map((cpu) => ({ target: 'hashing', count: share(RUNS, 100), cpu })),
+    ...levels.map((cpu) => ({ target: 'vouchers', count: share(RUNS, 10 * levels.length), cpu })),
   ];
   await Fuzz.side(plans, async ({ target, count, cpu }) => {
     const counts = await Fuzz.drive(target, count, seed, cpu);
-    tell(cpu === undefined ? target : `${target} (${cpu})`, counts, 'checked');
+    tell(cpu === undefined ? target : `${target} (${cpu})`, counts);
     expect(counts.accepted).toBeGreaterThan(0);
     expect(counts.checked).toBeGreaterThanOrEqual(count);
     if (target === 'vouchers') totals.verified += counts.checked;
@@ -67,11 +69,29 @@ test('libFuzzer finds nothing under AddressSanitizer', async () => {
   ];
   await Fuzz.side(plans, async ({ target, count }) => {
     const counts = await Fuzz.learn(program, target, count, (seed % 0x7fff_fffe) + 1);
-    tell(`libFuzzer ${target}`, counts, 'inputs');
+    tell(`libFuzzer ${target}`, counts, 'in the corpus');
     expect(counts.runs).toBeGreaterThanOrEqual(count);
     expect(counts.accepted, 'inputs that reached something new').toBeGreaterThan(1);
     if (DECODERS.some((decoder) => decoder === target)) totals.decoded += counts.runs;
   });
+});
+
+test('the commands of the guide do what it says', async () => {
+  const place = temporary();
+  try {
+    const guide = readFileSync(new URL('../../docs/guide/testing.md', import.meta.url), 'utf8');
+    const commands = [...guide.matchAll(/^cargo (.+)$/gm)].map(([, text]) => text!.split(' '));
+    expect(commands.length).toBe(2);
+    const input = join(place.path, 'input');
+    writeFileSync(input, Buffer.from([3]));
+    for (const args of commands) {
+      const here = args.map((word) => (word.startsWith('crash-') ? input : word));
+      const { output } = await Fuzz.run('cargo', here);
+      expect(output).toMatch(/^journal: (seed 7, \d+ folders|Seen \{ checked: 1, accepted: 1 \})/m);
+    }
+  } finally {
+    place.remove();
+  }
 });
 
 test.each(Fuzz.CPU_LEVELS)('the tests of the core pass at length on the level %s', async (cpu) => {

@@ -24,6 +24,7 @@ export interface Counts {
   /** Inputs, vouchers, pieces or commands that were checked. */
   readonly checked: number;
   readonly runs: number;
+  /** Accepted by the core; of libFuzzer, inputs that its corpus holds. */
   readonly accepted: number;
   readonly seconds: number;
 }
