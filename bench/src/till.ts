@@ -3,7 +3,8 @@
  * acknowledgement, through the product's own codec, intake, pool, lane and journal. Payers' work, signing, is done
  * beforehand.
  */
-import { createIntake, type Intake } from '../../dist/accounting/intake.js';
+import { createIntake, type Intake, type VerifyClaims } from '../../dist/accounting/intake.js';
+import { systemClock } from '../../dist/clock.js';
 import { Ledger } from '../../dist/ledger/ledger.js';
 import { call } from '../../dist/native/binding.js';
 import * as Executor from '../../dist/native/executor.js';
@@ -38,9 +39,9 @@ export async function openTill(folder: string, channels: number): Promise<Till> 
     voucherKey: keyOf(at),
     secret: call((addon) => addon.deriveVoucherSecret(SEED, BigInt(at))),
   }));
-  const intake = createIntake(ledger, async (claims) =>
-    statusesOf(await executor.verifyVouchers(ledger.domain, writeVouchers(claims))),
-  );
+  const verify: VerifyClaims = async (claims) =>
+    statusesOf(await executor.verifyVouchers(ledger.domain, writeVouchers(claims)));
+  const intake = createIntake(ledger, verify, systemClock);
   return {
     channels,
     intake,
