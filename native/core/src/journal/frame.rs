@@ -3,6 +3,8 @@
 //! A frame is valid when its size fits and its CRC-32C holds. Whether it is the *expected* one
 //! (sequence and chain) is for the reader to judge.
 
+use std::cell::LazyCell;
+
 use crate::records::{u32_at, u64_at};
 
 /// Bytes of the header before the events.
@@ -114,14 +116,53 @@ pub fn at(segment: &[u8], offset: usize) -> Option<Frame<'_>> {
 
 /// The offset of the first valid frame from `offset` on whose sequence is `sequence` or later.
 ///
-/// The sequence is looked at first and must be near, so that random bytes rarely cost a checksum.
+/// The sequence is looked at first and must be near, so that random bytes rarely cost a checksum. Bytes that are
+/// made to look like frames cost no more than their number: each sum is taken from sums over the whole rest.
 #[must_use]
 pub fn find(segment: &[u8], offset: usize, sequence: u64) -> Option<usize> {
     let last = sequence.saturating_add(segment.len() as u64);
+    let sums = LazyCell::new(|| Sums::new(&segment[offset..]));
     (offset..segment.len().saturating_sub(HEADER_SIZE))
         .step_by(ALIGNMENT)
         .filter(|from| (sequence..=last).contains(&u64_at(segment, from + 8)))
-        .find(|from| at(segment, *from).is_some())
+        .find(|from| sums.hold_at(from - offset))
+}
+
+/// The checksums of all beginnings of some bytes, from which that of any part follows without reading it again.
+struct Sums<'a> {
+    bytes: &'a [u8],
+    /// The checksum of the first `ALIGNMENT` × n bytes, at n.
+    steps: Vec<u32>,
+}
+
+impl Sums<'_> {
+    fn new(bytes: &[u8]) -> Sums<'_> {
+        let mut steps = Vec::with_capacity(bytes.len() / ALIGNMENT + 2);
+        let mut sum = 0;
+        steps.push(sum);
+        for step in bytes.chunks(ALIGNMENT) {
+            sum = crc32c::crc32c_append(sum, step);
+            steps.push(sum);
+        }
+        Sums { bytes, steps }
+    }
+
+    fn to(&self, end: usize) -> u32 {
+        let step = end / ALIGNMENT;
+        crc32c::crc32c_append(self.steps[step], &self.bytes[step * ALIGNMENT..end])
+    }
+
+    /// Whether a valid frame stands at an offset, as `at` would say. A whole header is there.
+    fn hold_at(&self, from: usize) -> bool {
+        let rest = &self.bytes[from..];
+        let payload_size = u32_at(rest, 0) as usize;
+        if payload_size == 0 || payload_size > rest.len() - HEADER_SIZE {
+            return false;
+        }
+        let (begin, end) = (from + 8, from + HEADER_SIZE + payload_size);
+        let joined = crc32c::crc32c_combine(self.to(begin), u32_at(rest, 4), end - begin);
+        joined == self.to(end)
+    }
 }
 
 #[cfg(test)]
@@ -166,5 +207,23 @@ mod tests {
         assert_eq!(find(&segment, 8, 9), Some(64));
         assert_eq!(find(&segment, 8, 8), Some(64));
         assert_eq!(find(&segment, 8, 10), None);
+    }
+
+    #[test]
+    fn bytes_that_look_like_frames_cost_no_more_than_their_number() {
+        // Every second word is a near sequence, under a size that reaches the end: one by one these are 2^31
+        // bytes to sum.
+        let mut segment = vec![0; 1 << 18];
+        let size = segment.len();
+        for at in (0..size - 64).step_by(16) {
+            let rest = (size - at - HEADER_SIZE) as u32;
+            segment[at..at + 4].copy_from_slice(&rest.to_le_bytes());
+            segment[at + 8..at + 16].copy_from_slice(&9u64.to_le_bytes());
+        }
+        assert_eq!(find(&segment, 0, 9), None);
+        let (bytes, _) = encode(9, 1, 1, b"seventeen bytes !");
+        segment[size - 48..].copy_from_slice(&bytes);
+        assert_eq!(find(&segment, 0, 9), Some(size - 48));
+        assert_eq!(find(&segment, 8, 9), Some(size - 48));
     }
 }
