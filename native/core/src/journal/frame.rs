@@ -221,7 +221,7 @@ mod tests {
             segment[at + 8..at + 16].copy_from_slice(&9u64.to_le_bytes());
         }
         assert_eq!(find(&segment, 0, 9), None);
-        let (bytes, _) = encode(9, 1, 1, b"seventeen bytes !");
+        let (bytes, _) = frame(9, 1, 1, b"seventeen bytes !");
         segment[size - 48..].copy_from_slice(&bytes);
         assert_eq!(find(&segment, 0, 9), Some(size - 48));
         assert_eq!(find(&segment, 8, 9), Some(size - 48));
