@@ -17,6 +17,8 @@ const ROWS: Readonly<Record<string, 'own' | 'peer' | 'published' | 'none'>> = {
   'verify.ethers': 'own',
   'verify.viem': 'peer',
   'verify.secp256k1': 'peer',
+  'verify.secp256k1.16': 'peer',
+  'verify.secp256k1.1': 'peer',
   'verify.mppx': 'peer',
   'hash.sha1': 'own',
   'hash.sha256': 'own',

@@ -35,6 +35,28 @@ test('a missing, broken or foreign addon has its code', () => {
   expect(loadWith(write('empty.cjs', ''))).toBe('ADDON_MISMATCH');
 });
 
+test('the environment lowers the level of instructions, never raises it', () => {
+  const levels = ['scalar', 'avx2', 'avx512'];
+  const levelWith = (forced?: string): string => {
+    const script = `
+      const { load } = await import(${JSON.stringify(compiled)});
+      try { console.log(load().cpuFeatures()[0]); } catch (e) { console.log(e.message); }`;
+    const { PIECEWORK_CPU: _, ...rest } = process.env;
+    const env = forced === undefined ? rest : { ...rest, PIECEWORK_CPU: forced };
+    return execFileSync(process.execPath, ['--input-type=module', '-e', script], {
+      env,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    }).trim();
+  };
+  const best = levels.indexOf(levelWith());
+  expect(best).toBeGreaterThanOrEqual(0);
+  for (const [at, level] of levels.entries()) {
+    expect(levelWith(level)).toBe(levels[Math.min(at, best)]);
+  }
+  expect(levelWith('fast')).toContain('PIECEWORK_CPU');
+});
+
 test('the statuses of the addon are the ones written here', () => {
   expect(Binding.layout().statuses).toEqual(STATUSES);
   expect(Binding.layout().abiVersion).toBe(Binding.load().abiVersion());
