@@ -83,7 +83,7 @@ mod x86 {
     pub static SHA256: [Kernel<8>; 4] = [
         Kernel {
             streams: lanes::LANES,
-            worth: 15,
+            worth: 13,
             compress: |states, data, blocks| unsafe { lanes::sha256(states, data, blocks) },
         },
         Kernel {
