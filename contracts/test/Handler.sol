@@ -10,7 +10,7 @@ import {TickRows} from './TickRows.sol';
 /// rules refuse must revert. How money goes in is left to the two forms.
 abstract contract Handler is TickRows {
     uint256 private constant CHANNELS_MAX = 48;
-    uint256 private constant BATCHES_MAX = 8;
+    uint256 private constant BATCHES_MAX = 32;
 
     /// A batch that was settled, how large its rows are, and how often any deposit had risen by then.
     struct Batch {

@@ -30,7 +30,7 @@ abstract contract InvariantTest is Base {
     /// @dev `checkAll` and `settleAll` are for this contract, not for the fuzzer. What comes twice is drawn
     /// twice as often.
     function targetSelectors() external view returns (FuzzSelector[] memory list) {
-        bytes4[] memory selectors = new bytes4[](17);
+        bytes4[] memory selectors = new bytes4[](18);
         selectors[0] = Handler.open.selector;
         selectors[1] = Handler.open.selector;
         selectors[2] = Handler.openMany.selector;
@@ -48,6 +48,7 @@ abstract contract InvariantTest is Base {
         selectors[14] = Handler.enter.selector;
         selectors[15] = Handler.settleTicks.selector;
         selectors[16] = Handler.settleTicks.selector;
+        selectors[17] = Handler.replay.selector;
         list = new FuzzSelector[](1);
         list[0] = FuzzSelector(address(handler), selectors);
     }

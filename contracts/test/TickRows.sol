@@ -38,7 +38,7 @@ abstract contract TickRows is Rows {
             if (worth) note(Seen.SkipTickForeignPayee);
             return tickFor(it.key, payeeAt(seed >> 24), tick, claim);
         }
-        if (way == 2) return outOfRange(it, tick, seed >> 200);
+        if (way == 2 || way == 9) return outOfRange(it, tick, seed >> 200);
         bytes32 separator = way == 3 ? keccak256('another hub') : core.domainSeparator();
         bytes32 digest = way == 4 ? digestOf(separator, it.payee, tick.amount) : tickDigestOf(separator, it.payee, tick);
         if (way == 1 || way >= 9) {
@@ -74,9 +74,7 @@ abstract contract TickRows is Rows {
         if (seed % 5 == 1) tick.length = uint16(between(seed >> 8, 1025, type(uint16).max));
         if (seed % 5 == 2) tick.unit = 0;
         if (seed % 5 == 3) tick.count = tick.length + 1;
-        if (seed % 5 == 4) tick.unit = uint96(type(uint96).max / tick.length + 1);
-        // A chain of one with a unit of 2^96 has no such row.
-        if (tick.unit == 0 && seed % 5 == 4) tick.length = 0;
+        if (seed % 5 == 4) (tick.length, tick.unit) = (tick.length + 1, type(uint96).max / (tick.length + 1) + 1);
         uint256 claim = uint256(tick.amount) + uint256(tick.count) * tick.unit;
         if (gainOf(it, claim) != 0) note(Seen(uint256(Seen.SkipTickLength0) + seed % 5));
         return signTick(core, it.key, it.payee, tick);
@@ -110,7 +108,7 @@ abstract contract TickRows is Rows {
         uint16 count = uint16(between(seed >> 24, 0, length));
         uint256 left = it.deposit - it.settled;
         uint96 unit = uint96(between(seed >> 40, 1, 1 + left / (4 * uint256(length))));
-        if (seed >> 136 & 15 == 0) unit = uint96(between(seed >> 40, 1, type(uint96).max / length));
+        if (seed >> 136 & 7 == 0) unit = uint96(between(seed >> 40, 1, type(uint96).max / length));
         uint256 room = type(uint96).max - uint256(unit) * length;
         uint256 amount = it.settled + (seed >> 140) % (1 + left / 8 + 2);
         if (seed >> 132 & 15 == 0) amount = it.deposit;
