@@ -13,7 +13,7 @@ export const blockHeadBytes = 13;
 /** What unmodified clients may ask for at once, per BEP 3 practice. */
 export const requestBytesMax = 128 * KIB;
 /** Requests of one peer that wait; announced as reqq. */
-export const requestsPerPeerMax = 1024;
+export const requestsPerPeerMax = 2048;
 /** Bytes queued towards one socket before no more blocks are read for it. */
 export const sendQueueBytesMax = 2 * MIB;
 export const peersPerTorrentMax = 200;
@@ -47,7 +47,7 @@ export const voucherLateMs = 2_000;
 /** How often a channel that is about to be closed is looked at. */
 export const drainPollMs = 25;
 /** How long a voucher that nobody waits for may wait for better ones. */
-export const voucherPatienceMs = 20;
+export const voucherPatienceMs = 40;
 export const defaultAfterMs = 60_000;
 export const staleGrantMs = 60_000;
 export const closeAnswerRetryMs = 10_000;

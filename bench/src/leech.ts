@@ -43,8 +43,8 @@ export interface Catch {
 }
 
 const BLOCK_BYTES = 16 * 1024;
-/** Blocks asked for at a time: what Piecework lets wait, and half of what libtorrent does. */
-const DEPTH = 1024;
+/** Blocks asked for at a time: no more than either seeder lets wait, 2,048 and 2,000. */
+const DEPTH = 1984;
 const READ_BYTES = 2 ** 20;
 const CHOKE = 0;
 const UNCHOKE = 1;

@@ -22,6 +22,9 @@ export interface Credit {
   readonly defaulted: bigint;
 }
 
+/** More would take any window past any limit: amounts have 96 bits. */
+const DOUBLINGS_MAX = 96n;
+
 /** A stranger's credit: one piece. */
 export function initial(piecePrice: bigint): Credit {
   return { window: piecePrice, defaulted: 0n };
@@ -40,11 +43,15 @@ export function unpaidMax(credit: Credit, terms: CreditTerms, piecePrice: bigint
   return min(terms.exposureMax - credit.defaulted, max(credit.window, terms.minStep + piecePrice));
 }
 
-/** Credit after an accepted voucher that raised the head by `paid`: less than a piece earns nothing. */
+/**
+ * Credit after an accepted voucher that raised the head by `paid`. One that pays several pieces earns what a voucher
+ * for each of them would have; less than a piece earns nothing.
+ */
 export function afterVoucher(credit: Credit, terms: CreditTerms, piecePrice: bigint, paid: bigint): Credit {
   if (paid < piecePrice) return credit;
   const limit = max(piecePrice, min(terms.exposureMax, terms.windowMax));
-  return { ...credit, window: min(limit, credit.window * 2n) };
+  const pieces = piecePrice === 0n ? 1n : min(paid / piecePrice, DOUBLINGS_MAX);
+  return { ...credit, window: min(limit, credit.window << pieces) };
 }
 
 /** Whether the window has grown to its limit. */

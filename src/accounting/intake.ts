@@ -80,7 +80,10 @@ export function createIntake(book: Book, verify: VerifyClaims, clock: Clock): In
   }
 
   function wait(): void {
-    cancelWait ??= clock.after(voucherPatienceMs, hurry);
+    cancelWait ??= clock.after(voucherPatienceMs, () => {
+      cancelWait = undefined;
+      hurry();
+    });
   }
 
   function hurry(): void {

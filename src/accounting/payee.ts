@@ -278,11 +278,11 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
     if (final) sendReceipt(session);
   }
 
-  /** Whether something depends on the next voucher: a stalled piece, a window that grows, or one that fills. */
+  /** Whether something depends on the next voucher: a stalled piece, a window that grows, or one that is nearly full. */
   function isAwaited({ account, resynced }: PayeeSession): boolean {
     if (!resynced || !Credit.isFull(account.credit, creditTerms)) return true;
     for (const session of account.sessions) if (session.stalled) return true;
-    return unpaid(account) * 2n > account.credit.window;
+    return unpaid(account) * 4n > account.credit.window * 3n;
   }
 
   function credit(session: PayeeSession, verdict: Verdict, row: Uint8Array, before: bigint): void {

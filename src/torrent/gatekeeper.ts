@@ -31,8 +31,8 @@ export interface Gatekeeper {
   /** Asks for the pieces of all queued requests that have no grant, in the order of the requests. */
   ask(customer: Customer): void;
   /**
-   * Notes a request that was queued now. Its piece is asked for together with others, in time: when they are as
-   * many as the granted ones that are still being sent.
+   * Notes a request that was queued now. Its piece is asked for together with others, in time: when they are
+   * half as many as the granted ones that are still being sent.
    */
   askFor(customer: Customer, request: Request): void;
   /** Nothing of what is queued may be sent: it is asked for now. */
@@ -54,6 +54,9 @@ export interface GatekeeperOptions {
   readonly refuse: (customer: Customer, request: Request) => void;
   readonly onError: (error: PieceworkError) => void;
 }
+
+/** Granted pieces for each one that waits to be asked for: what is sent while the gate thinks. */
+const ASKED_SHARE = 2;
 
 export function create(options: GatekeeperOptions): Gatekeeper {
   const { layout, gate } = options;
@@ -114,8 +117,8 @@ export function create(options: GatekeeperOptions): Gatekeeper {
   };
   const askInTime = (customer: Customer): void => {
     const { wanted, open, asking, waiting } = customer;
-    if (wanted.size === 0 || wanted.size < open.size || asking.size > 0 || waiting.size > 0) return;
-    askSoon(customer);
+    if (wanted.size * ASKED_SHARE < open.size || asking.size > 0 || waiting.size > 0) return;
+    if (wanted.size > 0) askSoon(customer);
   };
 
   return {

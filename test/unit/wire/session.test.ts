@@ -54,7 +54,7 @@ describe('a session', () => {
     expect(Buffer.from(here.localPeerId)).toEqual(Buffer.from(peerIdOf('s')));
     expect(Buffer.from(there.peerId).toString('latin1')).toMatch(/^-PW0100-/);
     expect(there.client).toBe('Piecework 0.1.0');
-    expect(there.reqq).toBe(1024);
+    expect(there.reqq).toBe(2048);
     await close();
   });
 
