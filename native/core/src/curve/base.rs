@@ -8,11 +8,11 @@ use std::sync::OnceLock;
 use secp256k1::PublicKey;
 
 use super::digits::{Digits, WINDOWS};
-use super::field;
 use super::pair::Pair;
 use super::point::{Affine, odd_multiples};
 use super::power;
 use super::rows::{halves_of, rows_of};
+use super::vector::{load, store};
 use super::{LANES, VECTOR};
 
 const ENTRIES: usize = 128;
@@ -45,7 +45,7 @@ impl BaseTable {
             let (entries, minus) = digits.entries(window, vector);
             let mut found = [_mm512_setzero_si512(); VECTOR];
             for lane in 0..VECTOR {
-                found[lane] = field::load(&rows[entries[lane] as usize % ENTRIES].0);
+                found[lane] = load(&rows[entries[lane] as usize % ENTRIES].0);
             }
             let (x, y) = halves_of(found);
             out.x.0[vector] = x;
@@ -71,7 +71,7 @@ fn make() -> Box<BaseTable> {
             for vector in 0..2 {
                 let rows = rows_of(&x.0[vector], &y.0[vector]);
                 for (lane, row) in rows.into_iter().enumerate() {
-                    table.0[first + vector * VECTOR + lane][entry] = Row(field::store(row));
+                    table.0[first + vector * VECTOR + lane][entry] = Row(store(row));
                 }
             }
         }

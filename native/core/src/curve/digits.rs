@@ -2,8 +2,8 @@
 
 use std::arch::x86_64::*;
 
-use super::field::{all, load, store};
 use super::order::Words;
+use super::vector::{all, load, store};
 use super::{LANES, VECTOR};
 
 /// Windows of 5 bits in half a scalar, which is below 2^130.

@@ -9,6 +9,7 @@
 use std::arch::x86_64::*;
 
 use super::VECTOR;
+use super::vector::{all, load};
 
 const MASK: u64 = (1 << 52) - 1;
 /// 2^256 mod p.
@@ -37,13 +38,6 @@ pub struct Field(pub [__m512i; 5]);
 /// The unreduced product of two elements: column `k` has the weight 2^(52 k).
 #[derive(Clone, Copy)]
 struct Columns([__m512i; 10]);
-
-/// The same number in all lanes.
-#[inline]
-#[target_feature(enable = "avx512f")]
-pub fn all(value: u64) -> __m512i {
-    _mm512_set1_epi64(value as i64)
-}
 
 impl Field {
     /// The same limbs in all lanes.
@@ -455,22 +449,4 @@ pub fn from_bytes(bytes: &[[u8; 32]; VECTOR]) -> Field {
         }
     }
     Field::from_words(&words.map(|word| load(&word)))
-}
-
-/// Eight numbers as one vector.
-#[inline]
-#[target_feature(enable = "avx512f")]
-pub fn load(lanes: &[u64; VECTOR]) -> __m512i {
-    // SAFETY: the array is 64 readable bytes; the load asks for no alignment.
-    unsafe { _mm512_loadu_si512(lanes.as_ptr().cast()) }
-}
-
-/// A vector as eight numbers.
-#[inline]
-#[target_feature(enable = "avx512f")]
-pub fn store(vector: __m512i) -> [u64; VECTOR] {
-    let mut lanes = [0; VECTOR];
-    // SAFETY: the array is 64 writable bytes; the store asks for no alignment.
-    unsafe { _mm512_storeu_si512(lanes.as_mut_ptr().cast(), vector) };
-    lanes
 }

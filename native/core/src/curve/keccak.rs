@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::VECTOR;
-use super::field::{load, store};
+use super::vector::{load, store};
 
 /// Bytes that one permutation takes in.
 const RATE: usize = 136;

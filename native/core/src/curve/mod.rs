@@ -1,7 +1,7 @@
 //! Recovery of many signers at once, sixteen signatures side by side in AVX-512 IFMA.
 //!
 //! The scalar twin is libsecp256k1's recovery of one signer, in `voucher`; this room gives the same
-//! answers or says that it does not know. `field` is arithmetic modulo p in a vector, `pair` in two,
+//! answers or says that it does not know. `field` is arithmetic modulo p in a `vector`, `pair` in two,
 //! `power` roots and inverses, `point` the group, `rows` tables of points, `base` the table of the
 //! generator, `order` arithmetic modulo n, `digits` what picks from the tables, `recover` the whole. Everything here is public, so variable time
 //! is no concern; nothing secret may ever pass through.
@@ -31,6 +31,8 @@ mod power;
 mod recover;
 #[cfg(target_arch = "x86_64")]
 mod rows;
+#[cfg(target_arch = "x86_64")]
+mod vector;
 
 #[cfg(all(test, target_arch = "x86_64"))]
 mod differential;

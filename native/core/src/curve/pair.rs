@@ -2,6 +2,9 @@
 //!
 //! A product is a long chain of dependent steps. With one vector the multiplier waits for half of
 //! the time; with two, one's steps fill the other's waits. Magnitudes are those of `field`.
+//!
+//! Products are calls and not inlined: eleven of them in a row, written out twice, would be more
+//! code than the processor keeps decoded, and that costs more than the calls.
 
 use std::arch::x86_64::*;
 
@@ -37,7 +40,7 @@ impl Pair {
     }
 
     /// `self · other`, magnitude 1.
-    #[inline]
+    #[inline(never)]
     #[target_feature(enable = "avx512f,avx512ifma")]
     pub fn mul(&self, other: &Pair) -> Pair {
         let ([a, b], [c, d]) = (&self.0, &other.0);
@@ -45,7 +48,7 @@ impl Pair {
     }
 
     /// `self²`, magnitude 1.
-    #[inline]
+    #[inline(never)]
     #[target_feature(enable = "avx512f,avx512ifma")]
     pub fn square(&self) -> Pair {
         let [a, b] = &self.0;
@@ -72,7 +75,7 @@ impl Pair {
     }
 
     /// The one representative below p, from any magnitude up to 15.
-    #[inline]
+    #[inline(never)]
     #[target_feature(enable = "avx512f,avx512ifma")]
     pub fn normalize(&self) -> Pair {
         let [a, b] = &self.0;
@@ -87,7 +90,7 @@ impl Pair {
     }
 
     /// `FACTOR · self · other`, magnitude `FACTOR`, which is 2, 3 or 4.
-    #[inline]
+    #[inline(never)]
     #[target_feature(enable = "avx512f,avx512ifma")]
     pub fn mul_times<const FACTOR: u64>(&self, other: &Pair) -> Pair {
         let [a, b] = &self.0;
@@ -98,7 +101,7 @@ impl Pair {
     }
 
     /// `FACTOR · self²`, magnitude `FACTOR`, which is 2, 3 or 4.
-    #[inline]
+    #[inline(never)]
     #[target_feature(enable = "avx512f,avx512ifma")]
     pub fn square_times<const FACTOR: u64>(&self) -> Pair {
         let [a, b] = &self.0;
@@ -106,7 +109,7 @@ impl Pair {
     }
 
     /// `self · other − less`, where `less` has magnitude 1: magnitude 1.
-    #[inline]
+    #[inline(never)]
     #[target_feature(enable = "avx512f,avx512ifma")]
     pub fn mul_minus(&self, other: &Pair, less: &Pair) -> Pair {
         let [a, b] = &self.0;
@@ -117,7 +120,7 @@ impl Pair {
     }
 
     /// `self · other − one · two`, where `one` and `two` have magnitude 1: magnitude 1.
-    #[inline]
+    #[inline(never)]
     #[target_feature(enable = "avx512f,avx512ifma")]
     pub fn mul_minus_product(&self, other: &Pair, one: &Pair, two: &Pair) -> Pair {
         let [a, b] = &self.0;
@@ -128,7 +131,7 @@ impl Pair {
     }
 
     /// `self · other − 8 root²`, where `root` has magnitude 1: magnitude 1.
-    #[inline]
+    #[inline(never)]
     #[target_feature(enable = "avx512f,avx512ifma")]
     pub fn mul_minus_eight_squares(&self, other: &Pair, root: &Pair) -> Pair {
         let [a, b] = &self.0;
@@ -139,7 +142,7 @@ impl Pair {
     }
 
     /// `self² − 2 two`, where `two` has magnitude at most 4: magnitude 1.
-    #[inline]
+    #[inline(never)]
     #[target_feature(enable = "avx512f,avx512ifma")]
     pub fn square_minus_twice(&self, two: &Pair) -> Pair {
         let [a, b] = &self.0;
@@ -150,7 +153,7 @@ impl Pair {
     }
 
     /// `self² − one − 2 two`, where `one` and `two` have magnitude 1: magnitude 1.
-    #[inline]
+    #[inline(never)]
     #[target_feature(enable = "avx512f,avx512ifma")]
     pub fn square_minus_and_twice(&self, one: &Pair, two: &Pair) -> Pair {
         let [a, b] = &self.0;

@@ -12,6 +12,7 @@ use super::pair::Pair;
 use super::point::{Affine, Jacobian, odd_multiples};
 use super::power;
 use super::rows::{ENTRIES, LaneTable};
+use super::vector::store;
 use super::{Claim, LANES, Signer, VECTOR, keccak};
 use crate::Address;
 
@@ -191,7 +192,7 @@ fn addresses_of(point: &Jacobian, inverse: &Pair) -> [[Address; VECTOR]; 2] {
         for (half, field) in [x.0[vector], y.0[vector]].iter().enumerate() {
             for (k, words) in field.to_words().into_iter().enumerate() {
                 let at = 32 * half + 24 - 8 * k;
-                for (key, word) in keys.iter_mut().zip(field::store(words)) {
+                for (key, word) in keys.iter_mut().zip(store(words)) {
                     key[at..at + 8].copy_from_slice(&word.to_be_bytes());
                 }
             }

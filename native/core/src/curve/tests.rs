@@ -4,11 +4,12 @@ use secp256k1::{PublicKey, SecretKey};
 
 use super::base::{BaseTable, affine};
 use super::digits::{Digits, HALF_WINDOWS, WINDOWS};
-use super::field::{Field, load, store};
+use super::field::Field;
 use super::order::{self, N, Words};
 use super::pair::Pair;
 use super::point::{Affine, Jacobian, odd_multiples};
 use super::reference::{Chance, P, difference, product, sum};
+use super::vector::{load, store};
 use super::{LANES, VECTOR, power};
 use crate::cpu::{self, Level};
 
