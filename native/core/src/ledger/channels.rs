@@ -173,6 +173,25 @@ impl Channels {
         self.set_sparse(index, channel);
     }
 
+    /// Takes a payee's voucher: the row becomes the head, and written off falls to what is left of granted. `None`
+    /// where it is no payee's channel or the amount does not rise. The one change that comes by the million, so
+    /// the channel is not taken out and put back for it.
+    pub fn accept(&mut self, index: u32, row: Row) -> Option<()> {
+        let core = self.cores.get_mut(index as usize)?;
+        let amount = row.amount().get();
+        if core.payee_and_role & PAYER != 0 || amount <= core.row.amount().get() {
+            return None;
+        }
+        core.row = row;
+        core.voucher_count = core.voucher_count.saturating_add(1);
+        let rest = core.first.get().saturating_sub(amount);
+        let written_off = self.second.get(index);
+        if written_off.get() > rest {
+            self.second.set(index, Amount::new(rest)?);
+        }
+        Some(())
+    }
+
     fn set_sparse(&mut self, index: u32, channel: &Channel) {
         self.settled.set(index, channel.settled);
         self.second.set(index, channel.second);
@@ -203,6 +222,43 @@ fn core_of(channel: &Channel) -> Core {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_voucher_lowers_what_was_written_off() {
+        let amount = |value| Amount::new(value).unwrap();
+        let row = |value| {
+            let mut row = [7; 76];
+            row[..12].copy_from_slice(&amount(value).to_be_bytes());
+            Row(row)
+        };
+        let channel = Channel {
+            block: 1,
+            key_index: 0,
+            voucher_key: [1; 20],
+            payee: 0,
+            deposit: amount(100),
+            settled: Amount::ZERO,
+            first: amount(50),
+            second: amount(20),
+            close_at: 0,
+            voucher_count: 0,
+            row: Row::EMPTY,
+            role: Role::Payee,
+        };
+        let mut channels = Channels::default();
+        channels.push(&channel);
+        for (value, written_off) in [(10, 20), (30, 20), (31, 19), (60, 0)] {
+            assert_eq!(channels.accept(0, row(value)), Some(()));
+            let now = channels.get(0).unwrap();
+            assert_eq!((now.row, now.written_off()), (row(value), written_off));
+        }
+        assert_eq!(channels.get(0).unwrap().voucher_count, 4);
+        assert_eq!(channels.accept(0, row(60)), None, "it must rise");
+        assert_eq!(channels.accept(1, row(61)), None);
+        let role = Role::Payer;
+        channels.push(&Channel { role, ..channel });
+        assert_eq!(channels.accept(1, row(61)), None);
+    }
 
     #[test]
     fn a_channel_comes_out_as_it_went_in() {

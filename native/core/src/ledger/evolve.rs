@@ -72,12 +72,8 @@ pub fn evolve(state: &mut State, event: &Event<'_>) -> Result<(), Misfit> {
             Ok(())
         }
         Event::VoucherAccepted { session, row } => {
-            let (found, mut channel) = parts(state, session, Role::Payee)?;
-            authorize(&mut channel, row)?;
-            let rest = channel.granted().saturating_sub(channel.authorized());
-            channel.second = amount::checked(channel.second.get().min(rest))?;
-            state.channels.set(found.channel, &channel);
-            Ok(())
+            let index = state.sessions.channel(session).ok_or(Misfit)?;
+            state.channels.accept(index, row).ok_or(Misfit)
         }
         Event::WrittenOff { session, amount } => {
             let (found, mut channel) = parts(state, session, Role::Payee)?;
