@@ -474,3 +474,43 @@ fn a_batch_too_large_for_a_segment_is_refused_command_by_command() {
     assert_eq!(ledger.state_hash().unwrap(), hash);
     assert_eq!(one(&ledger, grant(0, 1, u128::from(u32::MAX))), "ok");
 }
+
+#[test]
+fn large_segments_are_allocated_beside_the_commits() {
+    // Above a MiB a thread allocates; every frame here takes a twentieth of a segment.
+    const LARGE: u64 = 2 << 20;
+    let folder = Folder::new();
+    let value = vec![7; 100 << 10];
+    let size = value.len() as u32;
+    let fill = |ledger: &Ledger, keys: std::ops::Range<u8>| {
+        for key in keys {
+            let bytes = ledger
+                .commit(&note(1, key, Some((0, size))), &value)
+                .unwrap();
+            assert_eq!(outcomes(&bytes), ["ok"], "note {key}");
+        }
+        ledger.state_hash().unwrap()
+    };
+    let segments = || {
+        let files = std::fs::read_dir(&folder.0).unwrap();
+        files
+            .filter(|file| {
+                let name = file.as_ref().unwrap().file_name();
+                name.to_string_lossy().starts_with("seg-")
+            })
+            .count()
+    };
+    // Dropped in the middle of a segment, while the next one may still be in the making.
+    let ledger = open(&folder.0, LARGE);
+    let mut hash = fill(&ledger, 0..12);
+    assert_eq!(segments(), 1);
+    drop(ledger);
+    for keys in [12..70, 70..101] {
+        let (ledger, summary) = try_open(&folder.0, LARGE).unwrap();
+        assert_eq!(ledger.state_hash().unwrap(), hash);
+        assert_eq!(summary.cut_bytes, 0);
+        hash = fill(&ledger, keys);
+    }
+    assert!(segments() >= 5, "{}", segments());
+    assert_eq!(open(&folder.0, LARGE).state_hash().unwrap(), hash);
+}
