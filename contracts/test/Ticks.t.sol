@@ -235,6 +235,20 @@ contract TicksTest is TickScene {
         equal(hub.credit(payee), 1 ether + 5 * uint256(UNIT), 'only the first');
     }
 
+    /// @dev A hub that read on behind a row would find what looks like the next plain row, with a signature that
+    /// whoever makes the batch may choose: any signature fits some voucher key.
+    function test_a_row_is_read_once() public {
+        bytes memory row = sound(0, 1 ether, 3);
+        bytes32 r = 0x79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798;
+        bytes32 s = bytes32(uint256(12_345));
+        Tick memory beyond = tick(uint96(uint256(word(row, ROW_SIZE)) >> 160), 3);
+        address signer = ecrecover(tickDigestOf(hub.domainSeparator(), payee, beyond), 27, r, s);
+        openAs(hub, payer, signer, payee, DEPOSIT);
+        hub.settleTicks(payee, bytes.concat(row, new bytes(12), r, s, new bytes(48)));
+        equal(hub.channel(signer, payee).settled, 0, 'nothing but the row');
+        equal(settledOf(0), 1 ether + 3 * uint256(UNIT), 'and the row');
+    }
+
     // Gas
 
     /// @dev With too little gas a batch must fail as a whole and never pass without its rows: neither a link nor a
