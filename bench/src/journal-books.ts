@@ -9,12 +9,12 @@ import { call, record } from '../../dist/native/binding.js';
 import * as Executor from '../../dist/native/executor.js';
 import { Ledger } from '../../dist/native/ledger.js';
 import { type Command, CommandWriter, readChannels, readOutcomes } from '../../dist/native/records.js';
+import { DEPOSIT, idOf } from './books.js';
 import { type Contender, check } from './measure.js';
 import type { Peers } from './peers.js';
 import { CHAIN_ID, HUB, PAYEE } from './vouchers.js';
 
 export const CHANNELS = 1_000;
-const DEPOSIT = 1n << 90n;
 const NO_BLOBS = new Uint8Array(0);
 
 /** Something that keeps vouchers, with ways to commit them and to say what it holds. */
@@ -49,12 +49,6 @@ function writeAmount(bytes: Uint8Array, at: number, amount: bigint): void {
   const view = new DataView(bytes.buffer, bytes.byteOffset + at, 12);
   view.setUint32(0, Number(amount >> 64n));
   view.setBigUint64(4, amount & 0xffff_ffff_ffff_ffffn);
-}
-
-function idOf(size: number, channel: number): Uint8Array {
-  const id = new Uint8Array(size).fill(1);
-  new DataView(id.buffer).setUint32(0, channel + 1);
-  return id;
 }
 
 /** A thousand channels, each with a session that was granted more than the bench will ever pay. */
