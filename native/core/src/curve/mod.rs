@@ -87,7 +87,7 @@ pub enum Signer {
 
 /// The signer of each claim in their order, or `None` where `level` or the processor has no lanes.
 ///
-/// About 4 µs a claim in full sixteens; a sixteen that is not full costs as much as a full one. The first call makes a table of 256 KiB.
+/// About 3.5 µs a claim in full sixteens; a sixteen that is not full costs as much as a full one. The first call makes a table of 256 KiB.
 #[must_use]
 pub fn recover(level: Level, claims: &[Claim]) -> Option<Vec<Signer>> {
     if !has_lanes(level) {
