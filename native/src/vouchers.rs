@@ -52,6 +52,12 @@ pub fn verify_vouchers(domain: &[u8], rows: &[u8]) -> napi::Result<Uint8Array> {
     guarded(|| Ok(row::verify_all(&exactly(domain, "domain")?, rows)?.into()))
 }
 
+/// The status bytes of `tick_claim` records.
+#[napi]
+pub fn verify_ticks(domain: &[u8], rows: &[u8]) -> napi::Result<Uint8Array> {
+    guarded(|| Ok(row::verify_ticks(&exactly(domain, "domain")?, rows)?.into()))
+}
+
 /// The `recovered` records of `recovery` records.
 #[napi]
 pub fn recover_digests(rows: &[u8]) -> napi::Result<Uint8Array> {

@@ -32,6 +32,8 @@ export interface Layout {
   /** Stands for "no channel" and "no session" in outcomes. */
   readonly none: number;
   readonly rowSize: number;
+  readonly tickRowSize: number;
+  readonly chainLengthMax: number;
   readonly noteSizeMax: number;
   readonly statuses: readonly string[];
   /** Command numbers by name; the layout of a command is the record of the same name. */
@@ -66,6 +68,7 @@ export interface Addon {
   walkTicks(value: Uint8Array, steps: number): Uint8Array;
   voucherDigests(domain: Uint8Array, rows: Uint8Array): Uint8Array;
   verifyVouchers(domain: Uint8Array, rows: Uint8Array): Uint8Array;
+  verifyTicks(domain: Uint8Array, rows: Uint8Array): Uint8Array;
   recoverDigests(rows: Uint8Array): Uint8Array;
   signDigests(secret: Uint8Array, digests: Uint8Array): Uint8Array;
   signVoucher(domain: Uint8Array, secret: Uint8Array, payee: Uint8Array, amount: bigint): Uint8Array;

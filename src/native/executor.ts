@@ -32,6 +32,8 @@ export interface Executor {
   checkTicks(steps: Uint8Array): Promise<Uint8Array>;
   /** One status byte per `voucher_claim` record (records.writeVouchers). */
   verifyVouchers(domain: Uint8Array, rows: Uint8Array): Promise<Uint8Array>;
+  /** One status byte per `tick_claim` record (records.writeTicks). */
+  verifyTicks(domain: Uint8Array, rows: Uint8Array): Promise<Uint8Array>;
   /** One `recovered` record per `recovery` record (records.writeRecoveries). */
   recoverDigests(rows: Uint8Array): Promise<Uint8Array>;
   /** One 64-byte signature per 32-byte digest. */
@@ -169,6 +171,8 @@ function build(threads: number, queueMax: number, dispatch: Dispatch, end: () =>
     checkTicks: (steps) => run('wide', 'checkTicks', [steps]),
     verifyVouchers: (domain, rows) =>
       split(rows, record('voucher_claim').stride, (part) => run('wide', 'verifyVouchers', [domain, part])),
+    verifyTicks: (domain, rows) =>
+      split(rows, record('tick_claim').stride, (part) => run('wide', 'verifyTicks', [domain, part])),
     recoverDigests: (rows) =>
       split(rows, record('recovery').stride, (part) => run('wide', 'recoverDigests', [part])),
     signDigests: (secret, digests) =>

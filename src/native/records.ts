@@ -20,6 +20,7 @@ import {
   STATUSES,
   type Status,
   type Summary,
+  type TickClaim,
   type TickStep,
   type VoucherClaim,
 } from './vocabulary.js';
@@ -151,7 +152,6 @@ function reader<Item>(
   return (bytes) => readAll(bytes, record(name).stride, read());
 }
 
-export const readChannels = reader<ChannelRecord>('channel', { role: roleOf });
 export const readSessions = reader<SessionRecord>('session');
 export const readOutstanding = reader<OutstandingRecord>('outstanding');
 export const readBudgets = reader<BudgetRecord>('budget_state');
@@ -163,32 +163,56 @@ export function readSummary(bytes: Uint8Array): Summary {
   return summaries(bytes)[0]!;
 }
 
+/** What a flag says: whether a row of a size follows the record. */
+function behind(name: string, size: number): (follows: boolean, bytes: Uint8Array, at: number) => unknown {
+  const { stride } = record(name);
+  return (follows, bytes, at) => (follows ? bytes.slice(at + stride, at + stride + size) : undefined);
+}
+
+/** The records of a buffer; behind a record may follow one row, which it names. */
+function readWithRows<Item>(
+  buffer: Uint8Array,
+  stride: number,
+  read: Read<Item>,
+  rowOf: (item: Item) => Uint8Array | undefined,
+): Item[] {
+  const bytes = plain(buffer);
+  const view = viewOf(bytes);
+  const items: Item[] = [];
+  for (let at = 0; at + stride <= bytes.length; at += stride) {
+    const item = read(bytes, view, at);
+    at += rowOf(item)?.length ?? 0;
+    items.push(item);
+  }
+  return items;
+}
+
+const channelReader = lazy((): Read<ChannelRecord> => {
+  const tickRow = behind('channel', layout().tickRowSize);
+  return readerOf(record('channel'), { role: roleOf, tickRow });
+});
+
+/** Channels; the current tick row follows its record. */
+export function readChannels(buffer: Uint8Array): ChannelRecord[] {
+  return readWithRows(buffer, record('channel').stride, channelReader(), ({ tickRow }) => tickRow);
+}
+
 const outcomeReader = lazy((): Read<Outcome> => {
-  const { none, rowSize } = layout();
-  const shape = record('outcome');
+  const { none, rowSize, tickRowSize } = layout();
   const index = (value: number): number | undefined => (value === none ? undefined : value);
-  return readerOf(shape, {
+  return readerOf(record('outcome'), {
     status: statusOf,
     channel: index,
     session: index,
-    row: (isSigned: boolean, bytes, at) =>
-      isSigned ? bytes.slice(at + shape.stride, at + shape.stride + rowSize) : undefined,
+    row: behind('outcome', rowSize),
+    tickRow: behind('outcome', tickRowSize),
   });
 });
 
-/** The outcomes in a buffer of outcome records; the row that was signed follows its record. */
+/** The outcomes in a buffer of outcome records; the row or tick row that it names follows its record. */
 export function readOutcomes(buffer: Uint8Array): Outcome[] {
-  const read = outcomeReader();
   const { stride } = record('outcome');
-  const bytes = plain(buffer);
-  const view = viewOf(bytes);
-  const outcomes: Outcome[] = [];
-  for (let at = 0; at < bytes.length; at += stride) {
-    const outcome = read(bytes, view, at);
-    if (outcome.row) at += outcome.row.length;
-    outcomes.push(outcome);
-  }
-  return outcomes;
+  return readWithRows(buffer, stride, outcomeReader(), ({ row, tickRow }) => row ?? tickRow);
 }
 
 interface NoteHead {
@@ -232,6 +256,8 @@ export const writeVouchers = writer<VoucherClaim>('voucher_claim');
 
 /** The records of ticks to check. */
 export const writeTickSteps = writer<TickStep>('tick_step');
+/** The records of tick vouchers to verify. */
+export const writeTicks = writer<TickClaim>('tick_claim');
 
 /** The records of signatures to recover. */
 export const writeRecoveries = writer<RecoveryClaim>('recovery');

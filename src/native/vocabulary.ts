@@ -87,7 +87,35 @@ export type Command =
       readonly key: Uint8Array;
       /** Absent to erase. */
       readonly value?: Uint8Array;
-    };
+    }
+  | TickCommand;
+
+/** The commands about ticks: `docs/spec/ticks.md` 7. */
+export type TickCommand =
+  | {
+      readonly kind: 'tick_voucher';
+      readonly session: number;
+      /** 124 bytes. */
+      readonly row: Uint8Array;
+      readonly verified: boolean;
+    }
+  | {
+      readonly kind: 'tick';
+      readonly session: number;
+      readonly count: number;
+      /** 32 bytes. */
+      readonly tick: Uint8Array;
+    }
+  | {
+      readonly kind: 'open_chain';
+      readonly session: number;
+      /** Base units a tick. */
+      readonly unit: bigint;
+      readonly length: number;
+    }
+  | { readonly kind: 'reveal'; readonly session: number; readonly count: number; readonly advance: bigint }
+  | { readonly kind: 'receive'; readonly session: number; readonly piece: number; readonly bytes: number }
+  | { readonly kind: 'adopt_ticks'; readonly channel: number; readonly row: Uint8Array };
 
 /** The amounts of a channel that an outcome publishes. */
 export interface ChannelAmounts {
@@ -107,6 +135,8 @@ export interface Outcome extends ChannelAmounts {
   readonly session: number | undefined;
   /** The row that the batch signed for the channel, if it signed one. */
   readonly row: Uint8Array | undefined;
+  /** The channel's tick row, if the batch set or advanced its chain and did not end it. */
+  readonly tickRow: Uint8Array | undefined;
 }
 
 export interface ChannelRecord extends ChannelAmounts {
@@ -119,8 +149,13 @@ export interface ChannelRecord extends ChannelAmounts {
   readonly closeAt: number;
   readonly block: number;
   readonly voucherCount: number;
-  /** The head; all zero while nothing is authorized. */
+  /**
+   * The plain head; all zero without. It claims what is authorized, unless there is a tick row: that is newer and
+   * claims at least as much.
+   */
   readonly row: Uint8Array;
+  /** The current chain with its newest tick, if there is one: it claims what is authorized. */
+  readonly tickRow: Uint8Array | undefined;
 }
 
 export interface SessionRecord {
@@ -201,6 +236,14 @@ export interface TickStep {
   readonly previous: Uint8Array;
   readonly value: Uint8Array;
   readonly steps: number;
+}
+
+/** A tick voucher, with its newest tick, and the channel it claims, to be verified. */
+export interface TickClaim {
+  readonly voucherKey: Uint8Array;
+  readonly payee: Uint8Array;
+  /** 124 bytes. */
+  readonly row: Uint8Array;
 }
 
 /** A compact signature `r ‖ vs` and the digest it signs. */

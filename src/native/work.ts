@@ -27,6 +27,8 @@ const wide = {
   checkTicks: (steps: Uint8Array): Uint8Array => call((addon) => addon.checkTicks(steps)),
   verifyVouchers: (domain: Uint8Array, rows: Uint8Array): Uint8Array =>
     call((addon) => addon.verifyVouchers(domain, rows)),
+  verifyTicks: (domain: Uint8Array, rows: Uint8Array): Uint8Array =>
+    call((addon) => addon.verifyTicks(domain, rows)),
   recoverDigests: (rows: Uint8Array): Uint8Array => call((addon) => addon.recoverDigests(rows)),
   signDigests: (secret: Uint8Array, digests: Uint8Array): Uint8Array =>
     call((addon) => addon.signDigests(secret, digests)),

@@ -1,9 +1,10 @@
 /**
- * A plain model of the ledger, written from docs/spec/ledger.md 2 alone: maps, bigints and sums computed from
+ * A plain model of the ledger, written from docs/spec/ledger.md 2 and ticks.md 7 alone: maps, bigints and sums computed from
  * scratch. It shares no code with the native ledger and is slow on purpose; the two must agree on every status
  * and every published amount.
  */
 import type { Command, Role, Status } from '../../src/native/records.js';
+import * as Ticks from './tick-rows.js';
 
 const AMOUNT_MAX = (1n << 96n) - 1n;
 const NOTE_BYTES_MAX = 128 * 1024;
@@ -19,6 +20,8 @@ interface Channel {
   authorized: bigint;
   granted: bigint;
   writtenOff: bigint;
+  /** The current chain, which then is what is authorized. */
+  chain: Ticks.TickRow | undefined;
 }
 
 interface Session {
@@ -54,6 +57,8 @@ export interface ModelOptions {
   readonly owns: (keyIndex: number, voucherKey: string) => boolean;
   /** Whether a row (hex) is signed by the key of a channel. */
   readonly isSigned: (voucherKey: string, row: string) => boolean;
+  /** The end of the chain that a payer's key gives for a tick voucher. */
+  readonly endOf: (keyIndex: number, terms: Ticks.TickTerms) => Uint8Array;
 }
 
 class Refusal {
@@ -92,6 +97,8 @@ export class LedgerModel {
   readonly #options: ModelOptions;
   readonly #pairs = new Map<string, number>();
   #pending = new Map<number, bigint>();
+  /** Channels whose chain the last batch set or advanced. */
+  readonly ticked = new Set<number>();
 
   constructor(options: ModelOptions) {
     this.#options = options;
@@ -100,10 +107,12 @@ export class LedgerModel {
   /** Runs a batch. */
   commit(commands: readonly Command[]): Expected[] {
     this.#pending = new Map();
+    this.ticked.clear();
     const expected = commands.map((command) => this.#run(command));
     for (const [index, amount] of this.#pending) {
       const channel = this.channels[index];
-      if (channel && amount > channel.authorized) channel.authorized = amount;
+      if (channel && amount > channel.authorized)
+        Object.assign(channel, { authorized: amount, chain: undefined });
     }
     this.#pending = new Map();
     return expected;
@@ -168,8 +177,7 @@ export class LedgerModel {
   /** Signed, or about to be, and neither due nor reserved. */
   #overhang(index: number): bigint {
     if (this.channels[index]?.role !== 'payer') return 0n;
-    const signed = most(this.channels[index]?.authorized ?? 0n, this.#pending.get(index) ?? 0n);
-    return most(0n, signed - this.due(index) - this.reserved(index));
+    return most(0n, this.#promised(index) - this.due(index) - this.reserved(index));
   }
 
   #run(command: Command): Expected {
@@ -192,7 +200,7 @@ export class LedgerModel {
       const channel = this.channels[command.channel] ? command.channel : undefined;
       return { channel, session: session < 0 ? undefined : session };
     }
-    if (command.kind === 'adopt') {
+    if (command.kind === 'adopt' || command.kind === 'adopt_ticks') {
       return { channel: this.channels[command.channel] ? command.channel : undefined, session: undefined };
     }
     if (!('session' in command)) return { channel: undefined, session: undefined };
@@ -275,11 +283,28 @@ export class LedgerModel {
         this.#pay(command.session, command.piece, command.bytes, command.advance);
         return;
       case 'sign':
-        this.#session(command.session, 'payer');
-        this.#authorize(command.session, 0n, command.advance);
+        this.#sign(command.session, command.advance);
         return;
       case 'adopt':
         this.#adopt(command.channel, command.row);
+        return;
+      case 'tick_voucher':
+        this.#tickVoucher(command);
+        return;
+      case 'tick':
+        this.#tick(command);
+        return;
+      case 'open_chain':
+        this.#openChain(command);
+        return;
+      case 'reveal':
+        this.#reveal(command);
+        return;
+      case 'receive':
+        this.#receive(command.session, command.piece, command.bytes, 0n);
+        return;
+      case 'adopt_ticks':
+        this.#adoptTicks(command.channel, command.row);
         return;
       case 'note': {
         const name = `${command.space} ${hex(command.key)}`;
@@ -320,7 +345,7 @@ export class LedgerModel {
     }
     const facts = { role, voucherKey, keyIndex, deposit, settled, closeAt, block };
     this.#pairs.set(pair, this.channels.length);
-    this.channels.push({ ...facts, authorized: 0n, granted: 0n, writtenOff: 0n });
+    this.channels.push({ ...facts, authorized: 0n, granted: 0n, writtenOff: 0n, chain: undefined });
   }
 
   #grant(index: number, bytes: bigint, limit: bigint): void {
@@ -342,11 +367,96 @@ export class LedgerModel {
     refuse(amount <= channel.authorized, 'not_increasing');
     const small = amount - channel.authorized < session.step;
     refuse(small && !command.final && amount < channel.granted - channel.writtenOff, 'below_step');
+    this.#isCovered(session, channel, amount);
+    refuse(!command.verified, 'unverified');
+    this.#accept(channel, amount, undefined);
+  }
+
+  #isCovered(session: Session, channel: Channel, amount: bigint): void {
     refuse(amount > channel.deposit, 'exceeds_deposit');
     refuse(amount > channel.granted + session.prepay, 'exceeds_granted');
+  }
+
+  #accept(channel: Channel, amount: bigint, chain: Ticks.TickRow | undefined): void {
+    Object.assign(channel, { authorized: amount, chain });
+    if (channel.role === 'payee')
+      channel.writtenOff = least(channel.writtenOff, most(0n, channel.granted - amount));
+    if (chain) this.ticked.add(this.channels.indexOf(channel));
+  }
+
+  #tickVoucher(command: Command & { kind: 'tick_voucher' }): void {
+    const { session, channel } = this.#session(command.session, 'payee');
+    const row = Ticks.parse(command.row);
+    refuse(!Ticks.isInRange(row), 'bad_range');
+    const goesOn = channel.chain !== undefined && Ticks.rootOf(channel.chain) === Ticks.rootOf(row);
+    const { authorized } = channel;
+    refuse(goesOn ? Ticks.claimOf(row) <= authorized : row.amount < authorized, 'not_increasing');
+    this.#isCovered(session, channel, Ticks.claimOf(row));
     refuse(!command.verified, 'unverified');
-    channel.authorized = amount;
-    channel.writtenOff = least(channel.writtenOff, most(0n, channel.granted - amount));
+    this.#accept(channel, Ticks.claimOf(row), row);
+  }
+
+  #tick({ session: index, count, tick }: Command & { kind: 'tick' }): void {
+    const { session, channel } = this.#session(index, 'payee');
+    const { chain } = channel;
+    if (!chain) throw new Refusal('unknown_piece');
+    refuse(count <= chain.count, 'not_increasing');
+    refuse(count > chain.length, 'bad_range');
+    const shown = { ...chain, count, tick };
+    this.#isCovered(session, channel, Ticks.claimOf(shown));
+    refuse(Ticks.rootOf(shown) !== Ticks.rootOf(chain), 'bad_signature');
+    this.#accept(channel, Ticks.claimOf(shown), shown);
+  }
+
+  #openChain({ session: index, unit, length }: Command & { kind: 'open_chain' }): void {
+    this.#open(index);
+    const { session, channel } = this.#session(index, 'payer');
+    refuse(length < 1 || length > 1024 || unit === 0n, 'bad_range');
+    const amount = most(this.#promised(session.channel), this.due(session.channel));
+    inRange(amount + unit * BigInt(length));
+    refuse(amount > channel.deposit, 'exceeds_deposit');
+    const limit = this.budgets.get(session.infohash)?.limit;
+    refuse(limit === undefined || this.#used(session.infohash) > limit, 'exceeds_budget');
+    const known = channel.chain;
+    if (known?.count === 0 && known.amount === amount && known.unit === unit && known.length === length)
+      return;
+    const terms = { amount, unit, length };
+    const tick = Ticks.linked(this.#options.endOf(channel.keyIndex, terms), length);
+    this.#accept(channel, amount, { ...terms, count: 0, tick, signature: new Uint8Array(0) });
+  }
+
+  #reveal({ session: index, count, advance }: Command & { kind: 'reveal' }): void {
+    const { session, channel } = this.#session(index, 'payer');
+    const { chain } = channel;
+    if (!chain || this.#promised(session.channel) > channel.authorized) throw new Refusal('unknown_piece');
+    refuse(count <= chain.count, 'not_increasing');
+    refuse(count > chain.length, 'bad_range');
+    const claim = chain.amount + chain.unit * BigInt(count);
+    const ahead = least(advance, session.prepay, this.#reservedOf(session));
+    refuse(claim > this.due(session.channel) + ahead, 'exceeds_granted');
+    refuse(claim > channel.deposit, 'exceeds_deposit');
+    const tick = Ticks.linked(this.#options.endOf(channel.keyIndex, chain), chain.length - count);
+    // An adopted chain may be one that this seed does not give.
+    const shown = { ...chain, count, tick };
+    refuse(Ticks.rootOf(shown) !== Ticks.rootOf(chain), 'bad_signature');
+    this.#accept(channel, claim, shown);
+  }
+
+  #adoptTicks(index: number, bytes: Uint8Array): void {
+    const channel = this.channels[index];
+    if (!channel) throw new Refusal('unknown_channel');
+    refuse(channel.role !== 'payer', 'wrong_role');
+    const row = Ticks.parse(bytes);
+    refuse(!Ticks.isInRange(row), 'bad_range');
+    refuse(Ticks.claimOf(row) <= this.#promised(index), 'not_increasing');
+    refuse(Ticks.claimOf(row) > channel.deposit, 'exceeds_deposit');
+    refuse(!this.#options.isSigned(channel.voucherKey, hex(bytes)), 'bad_signature');
+    this.#accept(channel, Ticks.claimOf(row), row);
+  }
+
+  /** What is authorized once the batch has been signed for. */
+  #promised(index: number): bigint {
+    return most(this.channels[index]?.authorized ?? 0n, this.#pending.get(index) ?? 0n);
   }
 
   #purchase(index: number, piece: number, bytes: number): void {
@@ -373,34 +483,46 @@ export class LedgerModel {
 
   #pay(index: number, piece: number, bytes: number, advance: bigint): void {
     const { session } = this.#session(index, 'payer');
+    const amount = this.#receive(index, piece, bytes, advance);
+    if (amount > this.#promised(session.channel)) this.#pending.set(session.channel, amount);
+  }
+
+  /** Books a piece, and gives what is to be authorized after it. */
+  #receive(index: number, piece: number, bytes: number, advance: bigint): bigint {
+    const { session } = this.#session(index, 'payer');
     refuse(session.outstanding.get(piece) !== bytes, 'unknown_piece');
-    this.#authorize(index, BigInt(bytes), advance);
+    const amount = this.#authorize(index, BigInt(bytes), advance);
     const before = priceOf(session.price, session.bytes);
     session.bytes += BigInt(bytes);
     session.pieceCount += 1;
     session.outstanding.delete(piece);
     const budget = this.budgets.get(session.infohash);
     if (budget) budget.spent += priceOf(session.price, session.bytes) - before;
+    return amount;
   }
 
-  #authorize(index: number, bytes: bigint, advance: bigint): void {
+  #authorize(index: number, bytes: bigint, advance: bigint): bigint {
     const { session, channel } = this.#session(index, 'payer');
     const cost = priceOf(session.price, session.bytes + bytes) - priceOf(session.price, session.bytes);
     const ahead = least(advance, session.prepay, this.#reservedOf(session) - cost);
-    const authorized = most(channel.authorized, this.#pending.get(session.channel) ?? 0n);
-    const amount = most(authorized, this.due(session.channel) + cost + ahead);
+    const amount = most(this.#promised(session.channel), this.due(session.channel) + cost + ahead);
     refuse(amount > channel.deposit, 'exceeds_deposit');
-    if (amount > authorized) this.#pending.set(session.channel, amount);
+    return amount;
+  }
+
+  #sign(index: number, advance: bigint): void {
+    const { session } = this.#session(index, 'payer');
+    const amount = this.#authorize(index, 0n, advance);
+    if (amount > this.#promised(session.channel)) this.#pending.set(session.channel, amount);
   }
 
   #adopt(index: number, row: Uint8Array): void {
     const channel = this.channels[index];
     if (!channel) throw new Refusal('unknown_channel');
     refuse(channel.role !== 'payer', 'wrong_role');
-    const authorized = most(channel.authorized, this.#pending.get(index) ?? 0n);
-    refuse(amountOf(row) <= authorized, 'not_increasing');
+    refuse(amountOf(row) <= this.#promised(index), 'not_increasing');
     refuse(amountOf(row) > channel.deposit, 'exceeds_deposit');
     refuse(!this.#options.isSigned(channel.voucherKey, hex(row)), 'bad_signature');
-    channel.authorized = amountOf(row);
+    this.#accept(channel, amountOf(row), undefined);
   }
 }

@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { call } from '../../src/native/binding.js';
 import { type Command, CommandWriter } from '../../src/native/records.js';
+import * as Ticks from '../model/tick-rows.js';
 import { type Chance, chance } from './chance.js';
 import { preloadLibrary } from './preload.js';
 
@@ -175,6 +176,28 @@ function makeBatches(draws: Chance, count: number): Batch[] {
       return [
         { kind: 'purchase', session: 1, piece: bought, bytes: 262_144 },
         { kind: 'pay', session: 1, piece: bought, bytes: 262_144, advance: 0n },
+      ];
+    },
+    () => {
+      const end = draws.bytes(32);
+      const length = 8;
+      const count = 1 + draws.below(length);
+      const terms = { amount: amount + BigInt(1 + draws.below(100_000)), unit: 1_000n, length };
+      const root = { ...terms, count: 0, tick: Ticks.linked(end, length), signature: draws.bytes(64) };
+      amount = terms.amount + terms.unit * BigInt(count);
+      return [
+        { kind: 'grant', session: 0, bytes: 262_144, exposureLimit: 10n ** 12n },
+        { kind: 'tick_voucher', session: 0, row: Ticks.bytesOf(root), verified: true },
+        { kind: 'tick', session: 0, count, tick: Ticks.linked(end, length - count) },
+      ];
+    },
+    () => {
+      const bought = piece++;
+      return [
+        { kind: 'purchase', session: 1, piece: bought, bytes: 262_144 },
+        { kind: 'open_chain', session: 1, unit: 15_625n, length: 16 },
+        { kind: 'receive', session: 1, piece: bought, bytes: 262_144 },
+        { kind: 'reveal', session: 1, count: 1 + draws.below(16), advance: 0n },
       ];
     },
     () => [{ kind: 'note', space: 1, key: draws.bytes(32), value: draws.bytes(1 + draws.below(700)) }],

@@ -3,6 +3,9 @@
 //! `secret(index) = HMAC-SHA256(seed, "piecework voucher key" ‖ index as u64 big-endian)`. Should the
 //! result not be in 1 … n − 1 (a chance of 2^-128), one counter byte 1, 2, 3 … is appended and the
 //! HMAC computed again. One index serves one channel, for ever.
+//!
+//! The end of a tick chain comes from the seed too, and from everything else that its voucher says
+//! (`docs/spec/ticks.md` 1): whoever knows a tick of it was promised that tick by this very voucher.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -12,16 +15,24 @@ use secp256k1::SecretKey;
 use sha2::Sha256;
 
 use crate::Address;
+use crate::tick_row::{self, Terms, Tick};
 use crate::voucher;
 
 const LABEL: &[u8] = b"piecework voucher key";
+const CHAIN_LABEL: &[u8] = b"piecework tick chain";
 /// Derived keys kept at hand; beyond that the table is emptied and filled anew.
 const CACHED_KEYS_MAX: usize = 65_536;
+/// Chains kept at hand, about 1 KiB each.
+const CACHED_CHAINS_MAX: usize = 4_096;
+/// One in so many values of a chain is kept.
+const RUNG_STEPS: u16 = 32;
 
-/// A seed of voucher keys, with the keys derived lately.
+/// A seed of voucher keys, with the keys and chains derived lately.
 pub struct Keyring {
     seed: [u8; 32],
     cache: Mutex<HashMap<u64, (SecretKey, Address)>>,
+    /// By the end of the chain: every 32nd value from the end on.
+    chains: Mutex<HashMap<Tick, Vec<Tick>>>,
 }
 
 impl Keyring {
@@ -31,7 +42,26 @@ impl Keyring {
         Keyring {
             seed,
             cache: Mutex::new(HashMap::new()),
+            chains: Mutex::new(HashMap::new()),
         }
+    }
+
+    /// Value `count` of the chain of a tick voucher at a key index; 0 is its root. The count must not
+    /// exceed the length. Costs `length` hashes the first time, then fewer than 32.
+    #[must_use]
+    pub fn tick(&self, domain: &[u8; 32], index: u64, terms: &Terms, count: u16) -> Tick {
+        let end = chain_end(&self.seed, domain, index, terms);
+        let below = terms.length - count;
+        let mut chains = self.chains.lock().unwrap_or_else(PoisonError::into_inner);
+        if chains.len() >= CACHED_CHAINS_MAX && !chains.contains_key(&end) {
+            chains.clear();
+        }
+        let rungs = chains.entry(end).or_insert_with(|| {
+            let next = |rung: &Tick| Some(tick_row::walk(rung, RUNG_STEPS));
+            let count = usize::from(terms.length / RUNG_STEPS) + 1;
+            std::iter::successors(Some(end), next).take(count).collect()
+        });
+        tick_row::walk(&rungs[usize::from(below / RUNG_STEPS)], below % RUNG_STEPS)
     }
 
     /// The key at an index and its address.
@@ -69,6 +99,21 @@ pub fn derive(seed: &[u8; 32], index: u64) -> SecretKey {
     }
 }
 
+/// The secret end of the chain of a tick voucher: a function of all that the voucher says but its
+/// root, so that the same voucher has the same chain and no other has.
+#[must_use]
+pub fn chain_end(seed: &[u8; 32], domain: &[u8; 32], index: u64, terms: &Terms) -> Tick {
+    let mut mac = Hmac::<Sha256>::new_from_slice(seed).expect("HMAC takes keys of any size");
+    mac.update(CHAIN_LABEL);
+    mac.update(&index.to_be_bytes());
+    mac.update(domain);
+    mac.update(&terms.payee);
+    mac.update(&terms.amount.to_be_bytes());
+    mac.update(&terms.unit.to_be_bytes());
+    mac.update(&terms.length.to_be_bytes());
+    mac.finalize().into_bytes().into()
+}
+
 /// The addresses of `count` keys from `first` on, one after the other.
 #[must_use]
 pub fn addresses(seed: &[u8; 32], first: u64, count: u32) -> Vec<u8> {
@@ -88,6 +133,69 @@ mod tests {
         assert_ne!(keys[..20], keys[20..40]);
         assert_eq!(keys[20..40], addresses(&[1; 32], 6, 1));
         assert_ne!(keys, addresses(&[2; 32], 5, 3));
+    }
+
+    #[test]
+    fn chains_differ_where_their_vouchers_do() {
+        use crate::amount::Amount;
+        let amount = |value| Amount::new(value).unwrap();
+        let terms = Terms {
+            payee: [1; 20],
+            amount: amount(1),
+            unit: amount(1),
+            length: 1,
+        };
+        let (seed, domain) = ([3; 32], [4; 32]);
+        let ends = [
+            chain_end(&seed, &domain, 0, &terms),
+            chain_end(&[4; 32], &domain, 0, &terms),
+            chain_end(&seed, &[5; 32], 0, &terms),
+            chain_end(&seed, &domain, 1, &terms),
+            chain_end(
+                &seed,
+                &domain,
+                0,
+                &Terms {
+                    payee: [2; 20],
+                    ..terms
+                },
+            ),
+            chain_end(
+                &seed,
+                &domain,
+                0,
+                &Terms {
+                    amount: amount(2),
+                    ..terms
+                },
+            ),
+            chain_end(
+                &seed,
+                &domain,
+                0,
+                &Terms {
+                    unit: amount(2),
+                    ..terms
+                },
+            ),
+            chain_end(&seed, &domain, 0, &Terms { length: 2, ..terms }),
+        ];
+        for (at, end) in ends.iter().enumerate() {
+            assert!(!ends[..at].contains(end), "{at}");
+        }
+        let ring = Keyring::new(seed);
+        for length in [1, 31, 32, 33, 1024] {
+            let terms = Terms { length, ..terms };
+            let end = chain_end(&seed, &domain, 7, &terms);
+            for count in 0..=length {
+                let value = tick_row::walk(&end, length - count);
+                assert_eq!(
+                    ring.tick(&domain, 7, &terms, count),
+                    value,
+                    "{count} of {length}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub mod records;
 pub mod recovery;
 pub mod status;
 pub mod tick;
+pub mod tick_row;
 pub mod voucher;
 
 pub use error::{Code, Error};

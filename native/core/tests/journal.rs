@@ -19,6 +19,12 @@ fn abandoned() -> (Folder, Vec<[u8; 32]>, Vec<usize>) {
     let folder = Folder::new();
     let ledger = open(&folder.0, SEGMENT);
     let mut hashes = vec![ledger.state_hash().unwrap()];
+    let chain = Foreign {
+        end: 9,
+        amount: 1000,
+        unit: 10,
+        length: 20,
+    };
     let batches: [&[Record]; 5] = [
         &[Put::payee(1).record(), Put::payer(1).record()],
         &[
@@ -26,8 +32,19 @@ fn abandoned() -> (Folder, Vec<[u8; 32]>, Vec<usize>) {
             session_open(1, 2, 2, 1000, 1, 50),
             budget(2, 9999),
         ],
-        &[grant(0, MIB, 9999), purchase(1, 0, 1 << 20)],
-        &[accept(0, 1000), pay(1, 0, 1 << 20, 0)],
+        &[
+            grant(0, 2 * MIB, 9999),
+            purchase(1, 0, 1 << 20),
+            purchase(1, 1, 1 << 20),
+        ],
+        &[
+            accept(0, 1000),
+            tick_voucher(0, &chain.row(3), true),
+            tick(0, 7, &chain.tick(7)),
+            receive(1, 0, 1 << 20),
+            open_chain(1, 10, 4),
+            reveal(1, 2, 50),
+        ],
         &[note(1, 1, Some((0, 3)))],
     ];
     for batch in batches {
@@ -266,6 +283,26 @@ fn segments_follow_each_other_and_checkpoints_shorten_the_way() {
         (found.checkpoint_sequence, ledger.state_hash().unwrap()),
         (0, hash)
     );
+}
+
+#[test]
+fn a_checkpoint_of_before_there_were_chains_is_read() {
+    let folder = Folder::new();
+    let ledger = ready(&folder, 4096);
+    let hash = fill(&folder, &ledger, 3);
+    ledger.close().unwrap();
+    let path = folder.files("checkpoint-", ".pwc").pop().unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    let body = &bytes[..bytes.len() - 4];
+    // The same state in format 1: it ends before the count of chains, which is 0.
+    let (mut old, count) = (body[..body.len() - 4].to_vec(), &body[body.len() - 4..]);
+    assert_eq!((body[8], count), (2, &[0; 4][..]));
+    old[8] = 1;
+    old.extend(crc32c::crc32c(&old).to_le_bytes());
+    std::fs::write(&path, old).unwrap();
+    let (ledger, summary) = try_open(&folder.0, 4096).unwrap();
+    assert_eq!((summary.checkpoints_damaged, summary.frame_count), (0, 0));
+    assert_eq!(ledger.state_hash().unwrap(), hash);
 }
 
 #[test]

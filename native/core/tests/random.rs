@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use piecework_core::amount::{Amount, value};
 use piecework_core::ledger::Ledger;
 use piecework_core::records::read::{Table, budget, channel, outstanding, session};
+use piecework_core::tick_row::{TICK_ROW_SIZE, TickRow};
 use support::*;
 
 const BATCHES: usize = 4000;
@@ -30,6 +31,18 @@ fn amount(record: &[u8], at: usize) -> u128 {
 fn rows(ledger: &Ledger, table: Table, stride: usize) -> Vec<Vec<u8>> {
     let bytes = ledger.read(table, 0, usize::MAX).unwrap();
     bytes.chunks(stride).map(<[u8]>::to_vec).collect()
+}
+
+/// The records of channels, each with the tick row that follows it where there is one.
+fn channel_rows(ledger: &Ledger) -> Vec<Vec<u8>> {
+    let bytes = ledger.read(Table::Channels, 0, usize::MAX).unwrap();
+    let mut rest = &bytes[..];
+    std::iter::from_fn(|| {
+        let flag = rest.get(channel::TICK_ROW)?;
+        let size = channel::LAYOUT.stride + usize::from(*flag) * TICK_ROW_SIZE;
+        rest.split_off(..size).map(<[u8]>::to_vec)
+    })
+    .collect()
 }
 
 fn random_command(
@@ -52,7 +65,13 @@ fn random_command(
             at(outstanding::BYTES),
         )
     });
-    match chance.below(20) {
+    let foreign = |chance: &mut Chance| Foreign {
+        end: chance.below(3) as u8,
+        amount: u128::from(chance.below(20_000)),
+        unit: [1, 100, 1 << 70][chance.below(3) as usize],
+        length: [1, 8, 40][chance.below(3) as usize],
+    };
+    match chance.below(27) {
         0 => {
             let deposit = [70_000, 800_000, 1 << 90, 1 << 90][chance.below(4) as usize];
             let (nth, close_at) = (chance.below(8), u32::from(chance.one_in(10)));
@@ -88,16 +107,50 @@ fn random_command(
         15 => abandon(owner, wanted),
         16..=17 => pay(owner, wanted, size, u128::from(chance.below(3000))),
         18 => sign(session, u128::from(chance.below(3000))),
-        _ => adopt(
+        19 => adopt(
             channel_at,
             &own_row(chance.below(8), u128::from(chance.below(50_000))),
         ),
+        20 => {
+            let chain = foreign(chance);
+            let count = chance.below(u64::from(chain.length) + 1) as u16;
+            tick_voucher(session, &chain.row(count), !chance.one_in(8))
+        }
+        21..=22 => {
+            let chain = foreign(chance);
+            let count = chance.below(u64::from(chain.length) + 1) as u16;
+            tick(session, count, &chain.tick(count))
+        }
+        23 => open_chain(
+            session,
+            [1, 50, 1000][chance.below(3) as usize],
+            chance.below(50) as u16,
+        ),
+        24 => reveal(
+            session,
+            chance.below(50) as u16,
+            u128::from(chance.below(3000)),
+        ),
+        25 => receive(owner, wanted, size),
+        _ => {
+            let unit = 1 + u128::from(chance.below(100));
+            let terms = own_terms(u128::from(chance.below(40_000)), unit, 20);
+            let count = chance.below(21) as u16;
+            adopt_ticks(channel_at, &own_tick_row(chance.below(8), &terms, count))
+        }
     }
+}
+
+/// The amount of a plain row.
+fn plain_amount(row: &[u8]) -> u128 {
+    row[..12]
+        .iter()
+        .fold(0, |sum, byte| sum << 8 | u128::from(*byte))
 }
 
 /// Recomputes every sum from sessions and outstanding pieces.
 fn check_sums(ledger: &Ledger, told: &str) -> Vec<Vec<u8>> {
-    let channels = rows(ledger, Table::Channels, channel::LAYOUT.stride);
+    let channels = channel_rows(ledger);
     let sessions = rows(ledger, Table::Sessions, session::LAYOUT.stride);
     let mut ahead: BTreeMap<u32, u64> = BTreeMap::new();
     for piece in rows(ledger, Table::Outstanding, outstanding::LAYOUT.stride) {
@@ -135,6 +188,21 @@ fn check_sums(ledger: &Ledger, told: &str) -> Vec<Vec<u8>> {
             );
         }
         assert!(written_off <= granted, "{told}: written off of {at}");
+        let head = plain_amount(&c[channel::ROW..]);
+        let chain = c
+            .get(channel::LAYOUT.stride..)
+            .filter(|row| !row.is_empty());
+        let claim = chain.map(|row| TickRow(row.try_into().unwrap()).claim());
+        let authorized = amount(c, channel::AUTHORIZED);
+        assert_eq!(
+            authorized,
+            claim.unwrap_or(head),
+            "{told}: authorized of {at}"
+        );
+        assert!(
+            authorized >= head,
+            "{told}: the newest evidence of {at} is not the best"
+        );
         let unpaid = granted
             .saturating_sub(written_off)
             .saturating_sub(amount(c, channel::AUTHORIZED));
@@ -166,7 +234,7 @@ fn sums_hold_and_restarts_change_nothing() {
     let folder = Folder::new();
     let mut ledger = open(&folder.0, 16_384);
     let mut before: Vec<Vec<u8>> = Vec::new();
-    let (mut accepted, mut restarts, mut signed) = (0, 0, 0);
+    let (mut accepted, mut restarts, mut signed, mut ticked) = (0, 0, 0, 0);
     for batch in 0..BATCHES {
         let sessions = rows(&ledger, Table::Sessions, session::LAYOUT.stride).len() as u32;
         let waiting = rows(&ledger, Table::Outstanding, outstanding::LAYOUT.stride);
@@ -179,9 +247,8 @@ fn sums_hold_and_restarts_change_nothing() {
             .iter()
             .filter(|name| **name == "ok")
             .count();
-        signed += each(&bytes)
-            .filter(|outcome| outcome.row().is_some())
-            .count();
+        signed += each(&bytes).filter(|o| o.row().is_some()).count();
+        ticked += each(&bytes).filter(|o| o.tick_row().is_some()).count();
         let told = format!("seed {seed}, batch {batch}");
         let after = check_sums(&ledger, &told);
         for (old, new) in before.iter().zip(&after) {
@@ -206,8 +273,8 @@ fn sums_hold_and_restarts_change_nothing() {
         }
     }
     assert!(
-        accepted > BATCHES / 2 && restarts > 20 && signed > 10,
-        "{accepted} {restarts} {signed}"
+        accepted > BATCHES / 2 && restarts > 20 && signed > 10 && ticked > 100,
+        "{accepted} {restarts} {signed} {ticked}"
     );
 }
 

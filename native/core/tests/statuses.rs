@@ -3,6 +3,7 @@
 mod support;
 
 use piecework_core::amount::AMOUNT_MAX;
+use piecework_core::records::command::STRIDE;
 use piecework_core::records::outcome::{NONE, outcome};
 use piecework_core::status::STATUS_NAMES;
 use support::*;
@@ -459,7 +460,7 @@ fn screening_changes_nothing_and_takes_signatures_for_granted() {
         voucher_of(0, &plain_row(1999), false, false),
         voucher_of(0, &plain_row(100), false, false),
         voucher_of(7, &plain_row(100), false, false),
-        [0xff; 104],
+        [0xff; STRIDE],
     ];
     let statuses = ledger.screen(&records.concat(), &[]).unwrap();
     let names: Vec<&str> = statuses
@@ -468,7 +469,7 @@ fn screening_changes_nothing_and_takes_signatures_for_granted() {
         .collect();
     assert_eq!(names, ["ok", "below_step", "unknown_session", "malformed"]);
     assert_eq!(ledger.state_hash().unwrap(), before);
-    assert!(ledger.screen(&[0; 103], &[]).is_err());
+    assert!(ledger.screen(&[0; STRIDE - 1], &[]).is_err());
 }
 
 #[test]
@@ -477,7 +478,7 @@ fn nothing_accepted_is_nothing_written() {
     let ledger = prepared(&folder);
     let before = std::fs::read(&folder.files("seg-", ".pwj")[0]).unwrap();
     assert_eq!(
-        commit(&ledger, &[grant(9, 1, 1), [0; 104], sign(1, 0)]),
+        commit(&ledger, &[grant(9, 1, 1), [0; STRIDE], sign(1, 0)]),
         ["unknown_session", "malformed", "ok"]
     );
     assert_eq!(

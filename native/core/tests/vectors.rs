@@ -3,6 +3,7 @@
 use piecework_core::amount::Amount;
 use piecework_core::cpu::Level;
 use piecework_core::recovery::{self, Signed};
+use piecework_core::tick_row::{self, TickRow};
 use piecework_core::voucher::{self, Claim, Row};
 use serde_json::Value;
 
@@ -144,4 +145,44 @@ fn every_path_names_the_culprits() {
             }
         }
     }
+}
+
+#[test]
+fn every_tick_row_gets_its_status() {
+    let records = read("ticks.json");
+    let mut counts = std::collections::BTreeMap::new();
+    for record in &records {
+        let domain = voucher::domain_separator(decimal(&record["chainId"]), &hex(&record["hub"]));
+        let row = TickRow(hex(&record["row"]));
+        let (voucher_key, payee) = (hex(&record["voucherKey"]), hex(&record["payee"]));
+        let status = tick_row::verify(&domain, &voucher_key, &payee, &row).name();
+        assert_eq!(status, record["status"], "{record}");
+        let terms = row.terms(&payee);
+        assert_eq!(terms.amount.get(), decimal(&record["amount"]));
+        assert_eq!(terms.unit.get(), decimal(&record["unit"]));
+        assert_eq!(u64::from(terms.length), record["length"]);
+        assert_eq!(u64::from(row.count()), record["count"]);
+        assert_eq!(row.tick(), hex(&record["tick"]));
+        assert_eq!(row.claim(), decimal(&record["claim"]));
+        let root = row.root();
+        assert_eq!(root, hex(&record["root"]));
+        assert_eq!(
+            tick_row::digest(&domain, &terms, &root),
+            hex(&record["digest"])
+        );
+        *counts.entry(status).or_insert(0) += 1;
+        if record["name"] == "good" {
+            let key = voucher::secret_key(hex(&record["privateKey"])).unwrap();
+            let end = hex(&record["end"]);
+            assert_eq!(tick_row::walk(&end, terms.length), root);
+            let signed = tick_row::sign(&domain, &key, &terms, &root);
+            let tick = tick_row::walk(&end, terms.length - row.count());
+            assert_eq!(signed.with_tick(row.count(), &tick), row);
+            assert_eq!(voucher::address_of_secret(&key), voucher_key);
+        }
+    }
+    assert!(
+        counts["ok"] > 288 && counts["bad_range"] > 100 && counts["bad_signature"] > 100,
+        "{counts:?}"
+    );
 }

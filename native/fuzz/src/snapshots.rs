@@ -22,7 +22,7 @@ pub fn run(data: &[u8]) -> Seen {
 
 fn whole(data: &[u8]) -> Seen {
     let mut input = data;
-    let Ok(state) = snapshot::read(&mut input, data.len() as u64) else {
+    let Ok(state) = snapshot::read(&mut input, data.len() as u64, true) else {
         return Seen::one(false);
     };
     assert_eq!(bytes_of(&state), data[..data.len() - input.len()]);
@@ -48,8 +48,8 @@ fn replay(data: &[u8]) -> Seen {
         evolve(&mut state, &event).expect("it fitted before");
     }
     let bytes = bytes_of(&state);
-    let again =
-        snapshot::read(&mut &bytes[..], bytes.len() as u64).expect("events keep a state sound");
+    let again = snapshot::read(&mut &bytes[..], bytes.len() as u64, true)
+        .expect("events keep a state sound");
     assert_eq!(bytes_of(&again), bytes);
     look(&again);
     Seen::one(fitting > 0)

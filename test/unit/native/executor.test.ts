@@ -159,6 +159,7 @@ describe.each(kinds)('%s executor', (_name, make) => {
 
   test('refuses sizes that are not whole records, with a code', async () => {
     expect(await failure(executor.verifyVouchers(domain, new Uint8Array(117)))).toBe('BAD_ARGUMENT');
+    expect(await failure(executor.verifyTicks(domain, new Uint8Array(164 * 64 + 1)))).toBe('BAD_ARGUMENT');
     expect(await failure(executor.recoverDigests(new Uint8Array(96 * 100 + 1)))).toBe('BAD_ARGUMENT');
     expect(await failure(executor.verifyVouchers(new Uint8Array(31), new Uint8Array(0)))).toBe(
       'BAD_ARGUMENT',

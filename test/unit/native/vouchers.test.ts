@@ -2,7 +2,13 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { call } from '../../../src/native/binding.js';
-import { readRecovered, statusesOf, writeRecoveries, writeVouchers } from '../../../src/native/records.js';
+import {
+  readRecovered,
+  statusesOf,
+  writeRecoveries,
+  writeTicks,
+  writeVouchers,
+} from '../../../src/native/records.js';
 import { fromHex, toHex } from '../../../src/units.js';
 
 interface Claim {
@@ -67,6 +73,17 @@ test('every mutation gets its status', () => {
       call((addon) => addon.verifyVouchers(domainOf(mutation), recordOf(mutation))),
     );
     expect(statuses, `${mutation.name}: ${mutation.row}`).toEqual([mutation.status]);
+  }
+});
+
+test('every tick row gets its status', () => {
+  const records = read('ticks.json') as Mutation[];
+  expect(records.length).toBeGreaterThan(900);
+  for (const record of records) {
+    const [voucherKey, payee, row] = [record.voucherKey, record.payee, record.row].map(fromHex);
+    const claim = writeTicks([{ voucherKey: voucherKey!, payee: payee!, row: row! }]);
+    const statuses = statusesOf(call((addon) => addon.verifyTicks(domainOf(record), claim)));
+    expect(statuses, `${record.name}: ${record.row}`).toEqual([record.status]);
   }
 });
 

@@ -15,7 +15,8 @@ use crate::ledger::state::State;
 use crate::records::{bytes, u32_at, u64_at};
 
 const MAGIC: [u8; 8] = *b"PWCHKP01";
-const FORMAT: u32 = 1;
+/// 2 since there are tick chains; 1, the same without them, is still read.
+const FORMAT: u32 = 2;
 const HEADER_SIZE: usize = 64;
 /// Bytes of the checksum at the end.
 const SUM_SIZE: u64 = 4;
@@ -88,10 +89,11 @@ pub fn read(path: &Path) -> Option<Checkpoint> {
     let mut input = BufReader::with_capacity(1 << 20, file).take(size - SUM_SIZE);
     let mut header = [0; HEADER_SIZE];
     input.read_exact(&mut header).ok()?;
-    if header[..8] != MAGIC || u32_at(&header, 8) != FORMAT {
+    let format = u32_at(&header, 8);
+    if header[..8] != MAGIC || !(1..=FORMAT).contains(&format) {
         return None;
     }
-    let state = snapshot::read(&mut input, size).ok()?;
+    let state = snapshot::read(&mut input, size, format > 1).ok()?;
     if input.limit() > 0 {
         return None;
     }

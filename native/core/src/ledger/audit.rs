@@ -17,7 +17,7 @@ pub fn is_sound(state: &State) -> bool {
     let torrents = state.torrents.iter().zip(sums.torrents);
     channels.into_iter().all(|(channel, (priced, reserved))| {
         let (first, second) = (channel.first.get(), channel.second.get());
-        let is_signed = channel.authorized() > 0;
+        let is_signed = channel.authorized() > 0 || channel.chain.is_some();
         first == priced
             && match channel.role {
                 Role::Payee => second <= first && reserved == 0,

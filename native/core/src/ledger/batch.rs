@@ -4,6 +4,8 @@
 //! Signatures are made once per channel at the end, over the highest amount the batch came to. A
 //! command whose event would not fit the frame is refused with `no_space`.
 
+use std::collections::BTreeSet;
+
 use crate::amount::Amount;
 use crate::error::{Code, Error};
 use crate::journal::frame::Draft;
@@ -35,6 +37,8 @@ pub struct Batch {
     pub draft: Draft,
     /// What became of each command, in order.
     pub applied: Vec<Applied>,
+    /// The channels whose chains were set or advanced.
+    pub ticked: BTreeSet<u32>,
 }
 
 impl Batch {
@@ -47,6 +51,7 @@ impl Batch {
             pending: Pending::new(),
             draft,
             applied: Vec::with_capacity(count),
+            ticked: BTreeSet::new(),
         }
     }
 
@@ -93,6 +98,9 @@ impl Batch {
             let detail = format!("a decided event does not fit: {event:?}");
             Error::new(Code::LedgerPoisoned, detail)
         })?;
+        if let Event::ChainSet { channel, .. } | Event::Ticked { channel, .. } = event {
+            self.ticked.insert(*channel);
+        }
         self.draft.push(|bytes| event.encode(bytes));
         Ok(())
     }
@@ -139,7 +147,9 @@ fn about(state: &State, command: &Command<'_>) -> (Option<u32>, Option<u32>) {
             channel,
             ..
         } => (known(state, *channel), state.find_session(session_id)),
-        Command::Adopt { channel, .. } => (known(state, *channel), None),
+        Command::Adopt { channel, .. } | Command::AdoptTicks { channel, .. } => {
+            (known(state, *channel), None)
+        }
         _ => {
             let session = command.session();
             let channel = session.and_then(|index| state.sessions.channel(index));

@@ -1,12 +1,16 @@
 //! The channels of a ledger, stored small: a million of them must fit in memory with their sessions.
 //!
 //! A channel is computed with as a plain [`Channel`]. It is stored as a core of what every channel has, 132 bytes of
-//! which 96 are its key and its head, and as sparse columns of what most have not.
+//! which 96 are its key and its head, and as sparse columns of what most have not; current chains, which few have,
+//! stand in a table of their own.
+
+use std::collections::BTreeMap;
 
 use crate::Address;
 use crate::amount::Amount;
 use crate::ledger::column::Column;
 use crate::ledger::command::Role;
+use crate::tick_row::{Tick, TickRow};
 use crate::voucher::Row;
 
 /// The most channels of a ledger; payees are fewer, so that their index leaves a bit for the role.
@@ -29,13 +33,32 @@ pub struct Channel {
     pub(crate) voucher_count: u32,
     pub(crate) row: Row,
     pub(crate) role: Role,
+    pub(crate) chain: Option<Chain>,
+}
+
+/// The current tick voucher of a channel with its newest tick. It claims at least what the plain
+/// head does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chain {
+    pub(crate) row: TickRow,
+    /// What the row leads to, computed once.
+    pub(crate) root: Tick,
 }
 
 impl Channel {
-    /// The amount of the head, or zero.
+    /// What the best evidence claims: the current chain, or else the plain head; zero without.
     #[must_use]
     pub fn authorized(&self) -> u128 {
-        self.row.amount().get()
+        match &self.chain {
+            Some(chain) => chain.row.claim(),
+            None => self.row.amount().get(),
+        }
+    }
+
+    /// The current tick row.
+    #[must_use]
+    pub fn tick_row(&self) -> Option<&TickRow> {
+        self.chain.as_ref().map(|chain| &chain.row)
     }
 
     fn of(&self, role: Role, amount: Amount) -> u128 {
@@ -70,7 +93,10 @@ impl Channel {
     /// may keep for nothing. 0 for a payee.
     #[must_use]
     pub fn overhang(&self, promised: u128) -> u128 {
-        let signed = self.of(Role::Payer, self.row.amount()).max(promised);
+        if self.role != Role::Payer {
+            return 0;
+        }
+        let signed = self.authorized().max(promised);
         signed.saturating_sub(self.due() + self.reserved())
     }
 
@@ -107,6 +133,7 @@ pub struct Channels {
     key_index: Column<u64>,
     /// The upper half of blocks.
     block_high: Column<u32>,
+    chains: BTreeMap<u32, Chain>,
 }
 
 impl Channels {
@@ -140,6 +167,7 @@ impl Channels {
             voucher_count: core.voucher_count,
             row: core.row,
             role: if is_payer { Role::Payer } else { Role::Payee },
+            chain: self.chains.get(&index).copied(),
         })
     }
 
@@ -173,16 +201,20 @@ impl Channels {
         self.set_sparse(index, channel);
     }
 
-    /// Takes a payee's voucher: the row becomes the head, and written off falls to what is left of granted. `None`
+    /// Takes a payee's voucher: the row becomes the head, which ends a chain, and written off falls to what is left of
+    /// granted. `None`
     /// where it is no payee's channel or the amount does not rise. The one change that comes by the million, so
     /// the channel is not taken out and put back for it.
     pub fn accept(&mut self, index: u32, row: Row) -> Option<()> {
         let core = self.cores.get_mut(index as usize)?;
         let amount = row.amount().get();
-        if core.payee_and_role & PAYER != 0 || amount <= core.row.amount().get() {
+        let chain = self.chains.get(&index);
+        let authorized = chain.map_or(core.row.amount().get(), |chain| chain.row.claim());
+        if core.payee_and_role & PAYER != 0 || amount <= authorized {
             return None;
         }
         core.row = row;
+        self.chains.remove(&index);
         core.voucher_count = core.voucher_count.saturating_add(1);
         let rest = core.first.get().saturating_sub(amount);
         let written_off = self.second.get(index);
@@ -198,6 +230,20 @@ impl Channels {
         self.close_at.set(index, channel.close_at);
         self.key_index.set(index, channel.key_index);
         self.block_high.set(index, (channel.block >> 32) as u32);
+        match channel.chain {
+            Some(chain) => self.chains.insert(index, chain),
+            None => self.chains.remove(&index),
+        };
+    }
+
+    /// The current chains, in the order of their channels.
+    pub fn chains(&self) -> impl ExactSizeIterator<Item = (u32, &Chain)> {
+        self.chains.iter().map(|(index, chain)| (*index, chain))
+    }
+
+    /// Gives a channel that exists its current chain.
+    pub fn set_chain(&mut self, index: u32, chain: Chain) {
+        self.chains.insert(index, chain);
     }
 }
 
@@ -244,6 +290,7 @@ mod tests {
             voucher_count: 0,
             row: Row::EMPTY,
             role: Role::Payee,
+            chain: None,
         };
         let mut channels = Channels::default();
         channels.push(&channel);
@@ -276,6 +323,7 @@ mod tests {
             voucher_count: 2,
             row: Row([3; 76]),
             role: Role::Payee,
+            chain: None,
         };
         let full = Channel {
             block: (3 << 32) | 1,
@@ -285,6 +333,10 @@ mod tests {
             second: amount(4),
             close_at: u32::MAX,
             role: Role::Payer,
+            chain: Some(Chain {
+                row: TickRow([4; 124]),
+                root: [5; 32],
+            }),
             ..plain.clone()
         };
         let mut channels = Channels::default();

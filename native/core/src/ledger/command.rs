@@ -5,6 +5,7 @@
 
 use crate::Address;
 use crate::amount::Amount;
+use crate::tick_row::{Tick, TickRow};
 use crate::voucher::Row;
 
 /// On which side of a channel this ledger stands.
@@ -102,6 +103,35 @@ pub enum Command<'a> {
         key: [u8; 32],
         value: Option<&'a [u8]>,
     },
+    TickVoucher {
+        session: u32,
+        row: TickRow,
+        verified: bool,
+    },
+    Tick {
+        session: u32,
+        count: u16,
+        tick: Tick,
+    },
+    OpenChain {
+        session: u32,
+        unit: Amount,
+        length: u16,
+    },
+    Reveal {
+        session: u32,
+        count: u16,
+        advance: Amount,
+    },
+    Receive {
+        session: u32,
+        piece: u32,
+        bytes: u32,
+    },
+    AdoptTicks {
+        channel: u32,
+        row: TickRow,
+    },
 }
 
 impl Command<'_> {
@@ -117,7 +147,12 @@ impl Command<'_> {
             | C::Purchase { session, .. }
             | C::Abandon { session, .. }
             | C::Pay { session, .. }
-            | C::Sign { session, .. } => Some(session),
+            | C::Sign { session, .. }
+            | C::TickVoucher { session, .. }
+            | C::Tick { session, .. }
+            | C::OpenChain { session, .. }
+            | C::Reveal { session, .. }
+            | C::Receive { session, .. } => Some(session),
             _ => None,
         }
     }

@@ -6,6 +6,7 @@
 use crate::Address;
 use crate::amount::Amount;
 use crate::ledger::command::Role;
+use crate::tick_row::{TICK_ROW_SIZE, Tick, TickRow};
 use crate::voucher::{ROW_SIZE, Row};
 
 /// Stands in a note's length for "erased".
@@ -13,7 +14,7 @@ const ERASED: u32 = u32::MAX;
 /// Bytes of a `signed` event, which a batch may owe at its end.
 pub const SIGNED_SIZE: usize = 1 + 4 + ROW_SIZE;
 /// Bytes of the largest event but for a note's value.
-pub const FIXED_SIZE_MAX: usize = 93;
+pub const FIXED_SIZE_MAX: usize = 1 + 4 + TICK_ROW_SIZE;
 
 /// Something that happened. Applying it to the state before it gives the state after it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,6 +87,15 @@ pub enum Event<'a> {
         key: [u8; 32],
         value: Option<&'a [u8]>,
     },
+    ChainSet {
+        channel: u32,
+        row: TickRow,
+    },
+    Ticked {
+        channel: u32,
+        count: u16,
+        tick: Tick,
+    },
 }
 
 impl<'a> Event<'a> {
@@ -148,6 +158,12 @@ impl<'a> Event<'a> {
                 put(&[13]); put(&space.to_le_bytes()); put(&key);
                 put(&value.map_or(ERASED, |bytes| bytes.len() as u32).to_le_bytes());
                 put(value.unwrap_or(&[]));
+            }
+            Event::ChainSet { channel, row } => {
+                put(&[14]); put(&channel.to_le_bytes()); put(&row.0);
+            }
+            Event::Ticked { channel, count, tick } => {
+                put(&[15]); put(&channel.to_le_bytes()); put(&count.to_le_bytes()); put(&tick);
             }
         }
     }
@@ -224,6 +240,15 @@ impl<'a> Event<'a> {
                     ERASED => None,
                     size => Some(input.split_off(..size as usize)?),
                 },
+            },
+            14 => Event::ChainSet {
+                channel: int(input)?,
+                row: TickRow(take(input)?),
+            },
+            15 => Event::Ticked {
+                channel: int(input)?,
+                count: u16::from_le_bytes(take(input)?),
+                tick: take(input)?,
             },
             _ => return None,
         })

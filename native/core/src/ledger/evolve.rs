@@ -7,8 +7,9 @@ use crate::amount::{self, Amount};
 use crate::ledger::command::Role;
 use crate::ledger::decide::NOTE_SIZE_MAX;
 use crate::ledger::event::Event;
-use crate::ledger::state::{Channel, Outstanding, Session, State};
+use crate::ledger::state::{Chain, Channel, Outstanding, Session, State};
 use crate::status::Status;
+use crate::tick_row::{Tick, TickRow};
 use crate::voucher::Row;
 
 /// An event that cannot follow the state.
@@ -149,6 +150,24 @@ pub fn evolve(state: &mut State, event: &Event<'_>) -> Result<(), Misfit> {
             };
             Ok(())
         }
+        Event::ChainSet { channel, row } => {
+            let mut found = state.channel(channel).ok_or(Misfit)?;
+            set_chain(&mut found, row)?;
+            recover_losses(&mut found)?;
+            state.channels.set(channel, &found);
+            Ok(())
+        }
+        Event::Ticked {
+            channel,
+            count,
+            tick,
+        } => {
+            let mut found = state.channel(channel).ok_or(Misfit)?;
+            advance_chain(&mut found, count, &tick)?;
+            recover_losses(&mut found)?;
+            state.channels.set(channel, &found);
+            Ok(())
+        }
     }
 }
 
@@ -193,6 +212,7 @@ fn put_channel(state: &mut State, event: &Event<'_>) -> Result<(), Misfit> {
         voucher_count: 0,
         row: Row::EMPTY,
         role,
+        chain: None,
     });
     Ok(())
 }
@@ -212,7 +232,37 @@ fn authorize(channel: &mut Channel, row: Row) -> Result<(), Misfit> {
         return Err(Misfit);
     }
     channel.row = row;
+    channel.chain = None;
     channel.voucher_count = channel.voucher_count.saturating_add(1);
+    Ok(())
+}
+
+fn set_chain(channel: &mut Channel, row: TickRow) -> Result<(), Misfit> {
+    if !row.is_in_range() || row.claim() < channel.authorized() {
+        return Err(Misfit);
+    }
+    let root = row.root();
+    channel.chain = Some(Chain { row, root });
+    channel.voucher_count = channel.voucher_count.saturating_add(1);
+    Ok(())
+}
+
+fn advance_chain(channel: &mut Channel, count: u16, tick: &Tick) -> Result<(), Misfit> {
+    let chain = channel.chain.as_mut().ok_or(Misfit)?;
+    if count <= chain.row.count() || count > chain.row.length() {
+        return Err(Misfit);
+    }
+    chain.row = chain.row.with_tick(count, tick);
+    Ok(())
+}
+
+/// What is paid after all is no loss: a payee has written off at most what is granted and not
+/// authorized.
+fn recover_losses(channel: &mut Channel) -> Result<(), Misfit> {
+    if channel.role == Role::Payee {
+        let rest = channel.granted().saturating_sub(channel.authorized());
+        channel.second = amount::checked(channel.second.get().min(rest))?;
+    }
     Ok(())
 }
 

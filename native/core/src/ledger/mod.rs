@@ -31,6 +31,7 @@ use crate::error::{Code, Error};
 use crate::journal::{Config, Journal, Summary};
 use crate::keys::Keyring;
 use crate::records::{self, read};
+use crate::tick_row::TICK_ROW_SIZE;
 use crate::voucher::{self, Row};
 use batch::Batch;
 use command::Command;
@@ -156,25 +157,31 @@ impl Ledger {
         if !signed.is_empty() {
             batch.finish(&mut *self.write_state()?, &signed)?;
         }
-        let Batch { draft, applied, .. } = batch;
+        let Batch {
+            draft,
+            applied,
+            ticked,
+            ..
+        } = batch;
         if draft.event_count() > 0 {
             let sequence = journal.append(draft)?;
             self.sequence.store(sequence, Ordering::Release);
         }
-        let rows_size = signed.len() * voucher::ROW_SIZE;
+        let rows_size = signed.len() * voucher::ROW_SIZE + ticked.len() * TICK_ROW_SIZE;
         let signed: BTreeMap<u32, Row> = signed.into_iter().collect();
         let state = self.read_state()?;
         let stride = records::outcome::outcome::LAYOUT.stride;
         let mut out = Vec::with_capacity(applied.len() * stride + rows_size);
         for applied in &applied {
             let row = applied.channel.and_then(|channel| signed.get(&channel));
-            records::outcome::encode(&mut out, &state, applied, row);
+            let is_ticked = applied.channel.is_some_and(|at| ticked.contains(&at));
+            records::outcome::encode(&mut out, &state, applied, row, is_ticked);
         }
         Ok(out)
     }
 
-    /// The status each command would get if it came alone, without changing anything. A voucher is
-    /// judged as if its signature were verified. The decision may still differ in a batch.
+    /// The status each command would get if it came alone, without changing anything. A voucher, plain
+    /// or with ticks, is judged as if its signature were verified. The decision may still differ in a batch.
     pub fn screen(&self, commands: &[u8], blobs: &[u8]) -> Result<Vec<u8>, Error> {
         let rows = records::row::records(commands, records::command::STRIDE, "commands")?;
         let (around, pending) = (self.around(), Pending::new());
@@ -182,7 +189,9 @@ impl Ledger {
         let status = |row| match records::command::decode(row, blobs) {
             None => crate::Status::Malformed,
             Some(mut command) => {
-                if let Command::Voucher { verified, .. } = &mut command {
+                if let Command::Voucher { verified, .. } | Command::TickVoucher { verified, .. } =
+                    &mut command
+                {
                     *verified = true;
                 }
                 match decide(&state, &around, &pending, &command) {

@@ -7,7 +7,8 @@ use std::io::{self, Read, Write};
 use crate::amount::Amount;
 use crate::ledger::audit;
 use crate::ledger::command::Role;
-use crate::ledger::state::{Channel, Outstanding, Session, State};
+use crate::ledger::state::{Chain, Channel, Outstanding, Session, State};
+use crate::tick_row::TickRow;
 use crate::voucher::Row;
 
 /// No channel and no session takes fewer bytes.
@@ -59,12 +60,19 @@ pub fn write(state: &State, out: &mut impl Write) -> io::Result<()> {
         count(out, value.len())?;
         out.write_all(value)?;
     }
+    count(out, state.channels.chains().len())?;
+    for (channel, chain) in state.channels.chains() {
+        ints(out, &[channel])?;
+        out.write_all(&chain.row.0)?;
+        out.write_all(&chain.root)?;
+    }
     Ok(())
 }
 
 /// Reads a state of `size` bytes; fails with `InvalidData` on anything that `write` would not have written of a sound
-/// state. Takes memory in proportion to the size, whatever the counts in it say.
-pub fn read(input: &mut impl Read, size: u64) -> io::Result<State> {
+/// state. Takes memory in proportion to the size, whatever the counts in it say. What was written before there were
+/// chains ends before them.
+pub fn read(input: &mut impl Read, size: u64, has_chains: bool) -> io::Result<State> {
     let room = (size / ENTRY_SIZE_MIN) as usize;
     let mut state = State::default();
     for at in 0..int(input)? {
@@ -140,6 +148,16 @@ pub fn read(input: &mut impl Read, size: u64) -> io::Result<State> {
         input.read_exact(&mut value)?;
         state.notes.insert(key, value.into());
     }
+    let chain_count = if has_chains { int(input)? } else { 0 };
+    let mut last = None;
+    for _ in 0..chain_count {
+        let index = int(input)?;
+        ensure(last.replace(index).is_none_or(|last| last < index))?;
+        let channel = state.channel(index).ok_or(io::ErrorKind::InvalidData)?;
+        let (row, root) = (TickRow(array(input)?), array(input)?);
+        ensure(row.is_in_range() && row.root() == root && row.claim() >= channel.authorized())?;
+        state.channels.set_chain(index, Chain { row, root });
+    }
     ensure(audit::is_sound(&state))?;
     Ok(state)
 }
@@ -162,6 +180,7 @@ fn channel(input: &mut impl Read) -> io::Result<Channel> {
         voucher_count,
         row: Row(array(input)?),
         role,
+        chain: None,
     })
 }
 

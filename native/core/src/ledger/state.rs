@@ -12,8 +12,8 @@ use std::hash::BuildHasher;
 
 use crate::Address;
 use crate::amount::Amount;
-pub use crate::ledger::channels::Channel;
 use crate::ledger::channels::Channels;
+pub use crate::ledger::channels::{Chain, Channel};
 use crate::ledger::command::Role;
 use crate::ledger::index::Index;
 pub use crate::ledger::sessions::Session;

@@ -5,15 +5,16 @@
 
 use super::{Layout, amount_at, bytes, flag_at, layout, u16_at, u32_at, u64_at};
 use crate::ledger::command::{Command, Role};
+use crate::tick_row::TickRow;
 use crate::voucher::Row;
 
 /// Bytes from one command to the next, whatever its kind.
-pub const STRIDE: usize = 104;
+pub const STRIDE: usize = 136;
 /// The greatest integer that TypeScript holds exactly; larger counts are malformed.
 const COUNT_MAX: u64 = (1 << 53) - 1;
 
 layout!(/// Creates or refreshes a channel.
-    channel_put, "channel_put", 104, {
+    channel_put, "channel_put", 136, {
         KIND "kind" U8 1 @ 0;
         ROLE "role" U8 1 @ 1;
         CLOSE_AT "closeAt" U32 4 @ 4;
@@ -26,7 +27,7 @@ layout!(/// Creates or refreshes a channel.
     }
 );
 layout!(/// Opens a session on a channel.
-    session_open, "session_open", 104, {
+    session_open, "session_open", 136, {
         KIND "kind" U8 1 @ 0;
         CHANNEL "channel" U32 4 @ 4;
         SESSION_ID "sessionId" Bytes 16 @ 8;
@@ -37,14 +38,14 @@ layout!(/// Opens a session on a channel.
     }
 );
 layout!(/// Closes a session.
-    session_close, "session_close", 104, {
+    session_close, "session_close", 136, {
         KIND "kind" U8 1 @ 0;
         SESSION "session" U32 4 @ 4;
         DELIVERED_BYTES "deliveredBytes" U64 8 @ 8;
     }
 );
 layout!(/// Lets the payer owe a piece.
-    grant, "grant", 104, {
+    grant, "grant", 136, {
         KIND "kind" U8 1 @ 0;
         SESSION "session" U32 4 @ 4;
         BYTES "bytes" U64 8 @ 8;
@@ -52,7 +53,7 @@ layout!(/// Lets the payer owe a piece.
     }
 );
 layout!(/// A voucher that arrived.
-    voucher, "voucher", 104, {
+    voucher, "voucher", 136, {
         KIND "kind" U8 1 @ 0;
         FINAL "final" Flag 1 @ 1;
         VERIFIED "verified" Flag 1 @ 2;
@@ -61,21 +62,21 @@ layout!(/// A voucher that arrived.
     }
 );
 layout!(/// Gives up an unpaid amount.
-    write_off, "write_off", 104, {
+    write_off, "write_off", 136, {
         KIND "kind" U8 1 @ 0;
         SESSION "session" U32 4 @ 4;
         AMOUNT "amount" Amount 16 @ 16;
     }
 );
 layout!(/// Limits what a torrent may cost.
-    budget, "budget", 104, {
+    budget, "budget", 136, {
         KIND "kind" U8 1 @ 0;
         INFOHASH "infohash" Bytes 20 @ 24;
         LIMIT "limit" Amount 16 @ 48;
     }
 );
 layout!(/// Reserves the price of a piece that will be asked for.
-    purchase, "purchase", 104, {
+    purchase, "purchase", 136, {
         KIND "kind" U8 1 @ 0;
         SESSION "session" U32 4 @ 4;
         PIECE "piece" U32 4 @ 8;
@@ -83,14 +84,14 @@ layout!(/// Reserves the price of a piece that will be asked for.
     }
 );
 layout!(/// Releases the reservation of a piece.
-    abandon, "abandon", 104, {
+    abandon, "abandon", 136, {
         KIND "kind" U8 1 @ 0;
         SESSION "session" U32 4 @ 4;
         PIECE "piece" U32 4 @ 8;
     }
 );
 layout!(/// Pays a piece.
-    pay, "pay", 104, {
+    pay, "pay", 136, {
         KIND "kind" U8 1 @ 0;
         SESSION "session" U32 4 @ 4;
         PIECE "piece" U32 4 @ 8;
@@ -99,21 +100,21 @@ layout!(/// Pays a piece.
     }
 );
 layout!(/// Signs for what is due.
-    sign, "sign", 104, {
+    sign, "sign", 136, {
         KIND "kind" U8 1 @ 0;
         SESSION "session" U32 4 @ 4;
         ADVANCE "advance" Amount 16 @ 16;
     }
 );
 layout!(/// Takes over a voucher of the channel's own key.
-    adopt, "adopt", 104, {
+    adopt, "adopt", 136, {
         KIND "kind" U8 1 @ 0;
         CHANNEL "channel" U32 4 @ 4;
         ROW "row" Bytes 76 @ 8;
     }
 );
 layout!(/// Keeps bytes for the shell; the value lies in the side buffer.
-    note, "note", 104, {
+    note, "note", 136, {
         KIND "kind" U8 1 @ 0;
         PRESENT "present" Flag 1 @ 1;
         SPACE "space" U16 2 @ 2;
@@ -122,9 +123,56 @@ layout!(/// Keeps bytes for the shell; the value lies in the side buffer.
         VALUE_SIZE "valueSize" U32 4 @ 44;
     }
 );
+layout!(/// A tick voucher that arrived.
+    tick_voucher, "tick_voucher", 136, {
+        KIND "kind" U8 1 @ 0;
+        VERIFIED "verified" Flag 1 @ 2;
+        SESSION "session" U32 4 @ 4;
+        ROW "row" Bytes 124 @ 8;
+    }
+);
+layout!(/// A tick that arrived.
+    tick, "tick", 136, {
+        KIND "kind" U8 1 @ 0;
+        COUNT "count" U16 2 @ 2;
+        SESSION "session" U32 4 @ 4;
+        TICK "tick" Bytes 32 @ 8;
+    }
+);
+layout!(/// Signs a tick voucher over what is due.
+    open_chain, "open_chain", 136, {
+        KIND "kind" U8 1 @ 0;
+        LENGTH "length" U16 2 @ 2;
+        SESSION "session" U32 4 @ 4;
+        UNIT "unit" Amount 16 @ 16;
+    }
+);
+layout!(/// Pays with a tick.
+    reveal, "reveal", 136, {
+        KIND "kind" U8 1 @ 0;
+        COUNT "count" U16 2 @ 2;
+        SESSION "session" U32 4 @ 4;
+        ADVANCE "advance" Amount 16 @ 16;
+    }
+);
+layout!(/// Books a piece that ticks or a later voucher pay.
+    receive, "receive", 136, {
+        KIND "kind" U8 1 @ 0;
+        SESSION "session" U32 4 @ 4;
+        PIECE "piece" U32 4 @ 8;
+        BYTES "bytes" U32 4 @ 12;
+    }
+);
+layout!(/// Takes over a tick voucher of the channel's own key.
+    adopt_ticks, "adopt_ticks", 136, {
+        KIND "kind" U8 1 @ 0;
+        CHANNEL "channel" U32 4 @ 4;
+        ROW "row" Bytes 124 @ 8;
+    }
+);
 
 /// The layout of each kind, under its number.
-pub const ALL: [(u8, &Layout); 13] = [
+pub const ALL: [(u8, &Layout); 19] = [
     (1, &channel_put::LAYOUT),
     (2, &session_open::LAYOUT),
     (3, &session_close::LAYOUT),
@@ -138,6 +186,12 @@ pub const ALL: [(u8, &Layout); 13] = [
     (11, &sign::LAYOUT),
     (12, &adopt::LAYOUT),
     (13, &note::LAYOUT),
+    (14, &tick_voucher::LAYOUT),
+    (15, &tick::LAYOUT),
+    (16, &open_chain::LAYOUT),
+    (17, &reveal::LAYOUT),
+    (18, &receive::LAYOUT),
+    (19, &adopt_ticks::LAYOUT),
 ];
 
 const _: () = {
@@ -239,6 +293,35 @@ pub fn decode<'a>(r: &[u8], blobs: &'a [u8]) -> Option<Command<'a>> {
                 value,
             }
         }
+        14 => Command::TickVoucher {
+            session: u32_at(r, tick_voucher::SESSION),
+            row: TickRow(bytes(r, tick_voucher::ROW)),
+            verified: flag_at(r, tick_voucher::VERIFIED)?,
+        },
+        15 => Command::Tick {
+            session: u32_at(r, tick::SESSION),
+            count: u16_at(r, tick::COUNT),
+            tick: bytes(r, tick::TICK),
+        },
+        16 => Command::OpenChain {
+            session: u32_at(r, open_chain::SESSION),
+            unit: amount_at(r, open_chain::UNIT)?,
+            length: u16_at(r, open_chain::LENGTH),
+        },
+        17 => Command::Reveal {
+            session: u32_at(r, reveal::SESSION),
+            count: u16_at(r, reveal::COUNT),
+            advance: amount_at(r, reveal::ADVANCE)?,
+        },
+        18 => Command::Receive {
+            session: u32_at(r, receive::SESSION),
+            piece: u32_at(r, receive::PIECE),
+            bytes: u32_at(r, receive::BYTES),
+        },
+        19 => Command::AdoptTicks {
+            channel: u32_at(r, adopt_ticks::CHANNEL),
+            row: TickRow(bytes(r, adopt_ticks::ROW)),
+        },
         _ => return None,
     })
 }

@@ -132,6 +132,7 @@ pub fn all() -> Vec<&'static Layout> {
     let mut all = vec![
         &row::voucher::LAYOUT,
         &row::tick_step::LAYOUT,
+        &row::tick::LAYOUT,
         &row::recovery::LAYOUT,
         &row::recovered::LAYOUT,
         &outcome::outcome::LAYOUT,
@@ -207,10 +208,12 @@ pub fn layout_json() -> String {
     let join = |parts: Vec<String>| parts.join(",");
     let statuses = crate::status::STATUS_NAMES.map(|name| format!(r#""{name}""#));
     format!(
-        r#"{{"abiVersion":{},"none":{},"rowSize":{},"noteSizeMax":{},"statuses":[{}],"commands":{{{}}},"records":{{{}}}}}"#,
+        r#"{{"abiVersion":{},"none":{},"rowSize":{},"tickRowSize":{},"chainLengthMax":{},"noteSizeMax":{},"statuses":[{}],"commands":{{{}}},"records":{{{}}}}}"#,
         crate::ABI_VERSION,
         outcome::NONE,
         crate::voucher::ROW_SIZE,
+        crate::tick_row::TICK_ROW_SIZE,
+        crate::tick_row::CHAIN_LENGTH_MAX,
         crate::ledger::decide::NOTE_SIZE_MAX,
         join(statuses.to_vec()),
         join(command::ALL.iter().map(commands).collect()),

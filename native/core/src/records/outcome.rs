@@ -3,7 +3,7 @@
 use super::{layout, put};
 use crate::amount::AMOUNT_MAX;
 use crate::ledger::batch::Applied;
-use crate::ledger::state::State;
+use crate::ledger::state::{Channel, State};
 use crate::voucher::Row;
 
 /// Stands for "no channel" and "no session" where an index is expected.
@@ -11,10 +11,12 @@ pub const NONE: u32 = u32::MAX;
 
 layout!(
     /// What became of a command, and its channel after the whole batch. Where the flag `row` is set, the row
-    /// that the batch signed for the channel follows the record.
+    /// that the batch signed for the channel follows the record; where `tickRow` is, the tick row of the
+    /// chain that it set or advanced. A plain row ends a chain, so there is never both.
     outcome, "outcome", 96, {
         STATUS "status" U8 1 @ 0;
         ROW "row" Flag 1 @ 1;
+        TICK_ROW "tickRow" Flag 1 @ 2;
         CHANNEL "channel" U32 4 @ 4;
         SESSION "session" U32 4 @ 8;
         AUTHORIZED "authorized" Uint96 12 @ 12;
@@ -27,8 +29,15 @@ layout!(
     }
 );
 
-/// Appends the outcome of `applied`; `signed` is the row the batch signed for its channel.
-pub fn encode(out: &mut Vec<u8>, state: &State, applied: &Applied, signed: Option<&Row>) {
+/// Appends the outcome of `applied`; `signed` is the row the batch signed for its channel, `is_ticked`
+/// whether it set or advanced the channel's chain.
+pub fn encode(
+    out: &mut Vec<u8>,
+    state: &State,
+    applied: &Applied,
+    signed: Option<&Row>,
+    is_ticked: bool,
+) {
     use outcome as at;
     let mut record = [0; at::LAYOUT.stride];
     let r = &mut record[..];
@@ -42,7 +51,10 @@ pub fn encode(out: &mut Vec<u8>, state: &State, applied: &Applied, signed: Optio
     r[at::STATUS] = applied.status as u8;
     put_index(r, at::CHANNEL, applied.channel);
     put_index(r, at::SESSION, applied.session);
-    if let Some(channel) = applied.channel.and_then(|index| state.channel(index)) {
+    let channel = applied.channel.and_then(|index| state.channel(index));
+    let tick_row = channel.as_ref().filter(|_| is_ticked);
+    let tick_row = tick_row.and_then(Channel::tick_row);
+    if let Some(channel) = &channel {
         put_uint96(r, at::AUTHORIZED, channel.authorized());
         put_uint96(r, at::GRANTED, channel.granted());
         put_uint96(r, at::WRITTEN_OFF, channel.written_off());
@@ -51,9 +63,13 @@ pub fn encode(out: &mut Vec<u8>, state: &State, applied: &Applied, signed: Optio
         put_uint96(r, at::RESERVED, channel.reserved());
         put_uint96(r, at::UNPAID, channel.unpaid());
         r[at::ROW] = u8::from(signed.is_some());
+        r[at::TICK_ROW] = u8::from(tick_row.is_some());
     }
     out.extend_from_slice(&record);
     if let Some(row) = signed {
+        out.extend_from_slice(&row.0);
+    }
+    if let Some(row) = tick_row {
         out.extend_from_slice(&row.0);
     }
 }

@@ -4,10 +4,11 @@ use super::{Layout, layout, put, put_amount};
 use crate::ledger::command::Role;
 use crate::ledger::state::State;
 
-layout!(/// One channel.
+layout!(/// One channel. Where the flag `tickRow` is set, the current tick row follows the record.
     channel, "channel", 300, {
         INDEX "index" U32 4 @ 0;
         ROLE "role" U8 1 @ 4;
+        TICK_ROW "tickRow" Flag 1 @ 5;
         CLOSE_AT "closeAt" U32 4 @ 8;
         VOUCHER_COUNT "voucherCount" U32 4 @ 12;
         BLOCK "block" U64 8 @ 16;
@@ -210,6 +211,10 @@ fn put_channel(out: &mut Vec<u8>, state: &State, index: u32) {
     put_amount(r, at::RESERVED, c.reserved());
     put_amount(r, at::UNPAID, c.unpaid());
     put(r, at::ROW, &c.row.0);
+    if let Some(row) = c.tick_row() {
+        r[at::TICK_ROW] = 1;
+        out.extend_from_slice(&row.0);
+    }
 }
 
 fn put_session(out: &mut Vec<u8>, state: &State, index: u32) {

@@ -5,6 +5,7 @@ use crate::cpu;
 use crate::error::{Code, Error};
 use crate::recovery::Signed;
 use crate::status::Status;
+use crate::tick_row::{self, TickRow};
 use crate::voucher::{Claim, Row};
 
 layout!(
@@ -22,6 +23,15 @@ layout!(
         PREVIOUS "previous" Bytes 32 @ 0;
         VALUE "value" Bytes 32 @ 32;
         STEPS "steps" U16 2 @ 64;
+    }
+);
+
+layout!(
+    /// A tick voucher, with its newest tick, and the channel it claims.
+    tick, "tick_claim", 164, {
+        VOUCHER_KEY "voucherKey" Bytes 20 @ 0;
+        PAYEE "payee" Bytes 20 @ 20;
+        ROW "row" Bytes 124 @ 40;
     }
 );
 
@@ -72,6 +82,19 @@ fn claims(buffer: &[u8]) -> Result<Vec<Claim>, Error> {
 pub fn verify_all(domain: &[u8; 32], buffer: &[u8]) -> Result<Vec<u8>, Error> {
     let statuses = crate::voucher::verify_all(cpu::level(), domain, &claims(buffer)?);
     Ok(statuses.into_iter().map(|status| status as u8).collect())
+}
+
+/// One status byte per tick voucher record. Each costs a recovery, and as many hashes as its count.
+pub fn verify_ticks(domain: &[u8; 32], buffer: &[u8]) -> Result<Vec<u8>, Error> {
+    let rows = records(buffer, tick::LAYOUT.stride, "tick vouchers")?;
+    Ok(rows
+        .map(|record| {
+            let voucher_key = bytes(record, tick::VOUCHER_KEY);
+            let payee = bytes(record, tick::PAYEE);
+            let row = TickRow(bytes(record, tick::ROW));
+            tick_row::verify(domain, &voucher_key, &payee, &row) as u8
+        })
+        .collect())
 }
 
 /// One 32-byte digest per voucher record.

@@ -10,6 +10,7 @@ use piecework_core::ledger::Ledger;
 use piecework_core::records::command as at;
 use piecework_core::records::command::STRIDE;
 use piecework_core::records::outcome::outcome;
+use piecework_core::tick_row::{self, Terms, Tick, TickRow};
 use piecework_core::voucher::{self, Row};
 use piecework_core::{Address, Error, keys};
 
@@ -242,6 +243,117 @@ pub fn adopt(channel: u32, row: &Row) -> Record {
     )
 }
 
+pub fn tick_voucher(session: u32, row: &TickRow, verified: bool) -> Record {
+    use at::tick_voucher as f;
+    record(
+        14,
+        &[
+            (f::SESSION, &session.to_le_bytes()),
+            (f::ROW, &row.0),
+            (f::VERIFIED, &[u8::from(verified)]),
+        ],
+    )
+}
+
+pub fn tick(session: u32, count: u16, value: &Tick) -> Record {
+    use at::tick as f;
+    record(
+        15,
+        &[
+            (f::SESSION, &session.to_le_bytes()),
+            (f::COUNT, &count.to_le_bytes()),
+            (f::TICK, value),
+        ],
+    )
+}
+
+pub fn open_chain(session: u32, unit: u128, length: u16) -> Record {
+    use at::open_chain as f;
+    record(
+        16,
+        &[
+            (f::SESSION, &session.to_le_bytes()),
+            (f::UNIT, &unit.to_le_bytes()),
+            (f::LENGTH, &length.to_le_bytes()),
+        ],
+    )
+}
+
+pub fn reveal(session: u32, count: u16, advance: u128) -> Record {
+    use at::reveal as f;
+    record(
+        17,
+        &[
+            (f::SESSION, &session.to_le_bytes()),
+            (f::COUNT, &count.to_le_bytes()),
+            (f::ADVANCE, &advance.to_le_bytes()),
+        ],
+    )
+}
+
+pub fn receive(session: u32, piece: u32, bytes: u32) -> Record {
+    use at::receive as f;
+    record(
+        18,
+        &[
+            (f::SESSION, &session.to_le_bytes()),
+            (f::PIECE, &piece.to_le_bytes()),
+            (f::BYTES, &bytes.to_le_bytes()),
+        ],
+    )
+}
+
+pub fn adopt_ticks(channel: u32, row: &TickRow) -> Record {
+    use at::adopt_ticks as f;
+    record(
+        19,
+        &[(f::CHANNEL, &channel.to_le_bytes()), (f::ROW, &row.0)],
+    )
+}
+
+/// A chain of a payer elsewhere, told by the seed byte of its end, with a row that nobody signed: the
+/// lane trusts the verified flag.
+pub struct Foreign {
+    pub end: u8,
+    pub amount: u128,
+    pub unit: u128,
+    pub length: u16,
+}
+
+impl Foreign {
+    pub fn tick(&self, count: u16) -> Tick {
+        tick_row::walk(&[self.end; 32], self.length - count)
+    }
+
+    pub fn row(&self, count: u16) -> TickRow {
+        let terms = own_terms(self.amount, self.unit, self.length);
+        TickRow::new(&terms, &self.tick(0), &[0; 64]).with_tick(count, &self.tick(count))
+    }
+}
+
+pub fn own_terms(amount: u128, unit: u128, length: u16) -> Terms {
+    let amount_of = |value| piecework_core::amount::Amount::new(value).unwrap();
+    Terms {
+        payee: PAYEE,
+        amount: amount_of(amount),
+        unit: amount_of(unit),
+        length,
+    }
+}
+
+/// The tick row that the ledger's own key at an index signs.
+pub fn own_tick_row(index: u64, terms: &Terms, count: u16) -> TickRow {
+    let domain = voucher::domain_separator(CHAIN_ID, &HUB);
+    let value = |at| {
+        tick_row::walk(
+            &keys::chain_end(&SEED, &domain, index, terms),
+            terms.length - at,
+        )
+    };
+    let key = keys::derive(&SEED, index);
+    tick_row::sign(&domain, &key, terms, &value(0)).with_tick(count, &value(count))
+}
+
 /// A note whose value is `blobs[from..from + size]`, or nothing.
 pub fn note(space: u16, key: u8, value: Option<(u32, u32)>) -> Record {
     use at::note as f;
@@ -284,8 +396,16 @@ impl Outcome<'_> {
         (self.0[outcome::ROW] == 1).then(|| Row(self.0[stride..stride + 76].try_into().unwrap()))
     }
 
+    /// The tick row behind the record.
+    pub fn tick_row(&self) -> Option<TickRow> {
+        let stride = outcome::LAYOUT.stride;
+        let row = || TickRow(self.0[stride..stride + 124].try_into().unwrap());
+        (self.0[outcome::TICK_ROW] == 1).then(row)
+    }
+
     fn size(&self) -> usize {
-        outcome::LAYOUT.stride + self.row().map_or(0, |row| row.0.len())
+        let rows = self.row().map_or(0, |row| row.0.len());
+        outcome::LAYOUT.stride + rows + self.tick_row().map_or(0, |row| row.0.len())
     }
 }
 

@@ -143,11 +143,7 @@ pub fn decide<'a>(
             bytes,
             advance,
         } => {
-            let (found, _) = with_role(state, session, Role::Payer)?;
-            refuse(
-                payer::outstanding(state, session, &found, piece)? != bytes,
-                Status::UnknownPiece,
-            )?;
+            payer::awaits(state, session, piece, bytes)?;
             let sign = payer::authorize(state, around, pending, session, bytes, advance)?;
             let event = Some(Event::Paid {
                 session,
@@ -170,6 +166,34 @@ pub fn decide<'a>(
             let nothing = value.is_none() && !state.notes.contains_key(&(space, key));
             let event = (!nothing).then_some(Event::NoteKept { space, key, value });
             Ok(Decision { event, sign: None })
+        }
+        Command::TickVoucher {
+            session,
+            row,
+            verified,
+        } => payee::accept_ticks(state, session, row, verified),
+        Command::Tick {
+            session,
+            count,
+            tick,
+        } => payee::accept_tick(state, session, count, tick),
+        Command::OpenChain {
+            session,
+            unit,
+            length,
+        } => payer::open_chain(state, around, pending, session, unit, length),
+        Command::Reveal {
+            session,
+            count,
+            advance,
+        } => payer::reveal(state, around, pending, session, count, advance),
+        Command::Receive {
+            session,
+            piece,
+            bytes,
+        } => payer::receive(state, pending, session, piece, bytes),
+        Command::AdoptTicks { channel, row } => {
+            payer::adopt_ticks(state, around, pending, channel, row)
         }
     }
 }

@@ -4,8 +4,9 @@ use super::{Decision, Surroundings, open_session, refuse, with_role};
 use crate::amount::{self, Amount};
 use crate::ledger::command::Role;
 use crate::ledger::event::Event;
-use crate::ledger::state::State;
+use crate::ledger::state::{Channel, Session, State};
 use crate::status::Status;
+use crate::tick_row::{self, Tick, TickRow};
 use crate::voucher::Row;
 
 /// Decides a `grant`.
@@ -44,9 +45,63 @@ pub fn accept<'a>(
     let is_small = amount - authorized < found.minimum_step.get();
     let is_short = amount < channel.granted() - channel.written_off();
     refuse(is_small && !is_final && is_short, Status::BelowStep)?;
-    refuse(amount > channel.deposit.get(), Status::ExceedsDeposit)?;
-    let cover = channel.granted() + found.prepay.get();
-    refuse(amount > cover, Status::ExceedsGranted)?;
+    is_covered(&found, &channel, amount)?;
     refuse(!verified, Status::Unverified)?;
     Ok(Event::VoucherAccepted { session, row }.into())
+}
+
+fn is_covered(session: &Session, channel: &Channel, amount: u128) -> Result<(), Status> {
+    refuse(amount > channel.deposit.get(), Status::ExceedsDeposit)?;
+    let cover = channel.granted() + session.prepay.get();
+    refuse(amount > cover, Status::ExceedsGranted)
+}
+
+/// Decides a `tick_voucher`. Costs at most `count` hashes.
+pub fn accept_ticks<'a>(
+    state: &State,
+    session: u32,
+    row: TickRow,
+    verified: bool,
+) -> Result<Decision<'a>, Status> {
+    let (found, channel) = with_role(state, session, Role::Payee)?;
+    refuse(!row.is_in_range(), Status::BadRange)?;
+    // A new chain folds in all that was authorized before; the current one only has to go on.
+    let chain = channel.chain.as_ref();
+    let is_lower = if chain.is_some_and(|chain| chain.root == row.root()) {
+        row.claim() <= channel.authorized()
+    } else {
+        row.amount().get() < channel.authorized()
+    };
+    refuse(is_lower, Status::NotIncreasing)?;
+    is_covered(&found, &channel, row.claim())?;
+    refuse(!verified, Status::Unverified)?;
+    let channel = found.channel;
+    Ok(Event::ChainSet { channel, row }.into())
+}
+
+/// Decides a `tick`. Costs as many hashes as the count rises by.
+pub fn accept_tick<'a>(
+    state: &State,
+    session: u32,
+    count: u16,
+    tick: Tick,
+) -> Result<Decision<'a>, Status> {
+    let (found, channel) = with_role(state, session, Role::Payee)?;
+    let known = channel.tick_row().ok_or(Status::UnknownPiece)?;
+    refuse(count <= known.count(), Status::NotIncreasing)?;
+    refuse(count > known.length(), Status::BadRange)?;
+    is_covered(
+        &found,
+        &channel,
+        tick_row::claim(known.amount(), known.unit(), count),
+    )?;
+    let leads_to = tick_row::walk(&tick, count - known.count());
+    refuse(leads_to != known.tick(), Status::BadSignature)?;
+    let channel = found.channel;
+    Ok(Event::Ticked {
+        channel,
+        count,
+        tick,
+    }
+    .into())
 }
