@@ -146,6 +146,8 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
       challengePeriod: ports.challengePeriod,
       delegate: ports.delegate,
       delegation: ports.delegation,
+      // Ticks are not taken yet.
+      tickLength: 0,
     };
   }
 
@@ -389,6 +391,10 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
           // The payer shows what it signed: a valid higher voucher is taken like any other.
           if (message.role === 'payer' && desk.session) run(desk, onVoucher(desk, message.row, false));
           return;
+        case 'tick_voucher':
+        case 'tick':
+          // No offer has promised to take them.
+          return refuse(link, message.type, 'unsupported_type');
         default:
           return;
       }

@@ -17,7 +17,9 @@ export type Message =
       readonly detail: string;
     }
   | { readonly type: 'receipt'; readonly receipt: Receipt; readonly signature: Uint8Array }
-  | { readonly type: 'bid'; readonly priceMiB: bigint; readonly validUntil: bigint };
+  | { readonly type: 'bid'; readonly priceMiB: bigint; readonly validUntil: bigint }
+  | { readonly type: 'tick_voucher'; readonly row: Uint8Array }
+  | { readonly type: 'tick'; readonly count: number; readonly tick: Uint8Array };
 
 export type MessageType =
   | 'offer'
@@ -28,6 +30,8 @@ export type MessageType =
   | 'reject'
   | 'receipt'
   | 'bid'
+  | 'tick_voucher'
+  | 'tick'
   | 'unknown';
 export type Role = 'payee' | 'payer';
 

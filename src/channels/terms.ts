@@ -25,6 +25,8 @@ export interface Offer {
   readonly challengePeriod: number;
   readonly delegate: Address;
   readonly delegation: Delegation | undefined;
+  /** The longest chain of ticks the payee takes; 0 for none. */
+  readonly tickLength: number;
 }
 
 /** The payee's word that `delegate` may sign offers and receipts for it until `expiry`. */
@@ -75,6 +77,7 @@ const OFFER = TypedDataEncoder.from({
     { name: 'infohash', type: 'bytes20' },
     { name: 'challengePeriod', type: 'uint32' },
     { name: 'delegate', type: 'address' },
+    { name: 'tickLength', type: 'uint16' },
   ],
 });
 const ACCEPT = TypedDataEncoder.from({
@@ -121,6 +124,7 @@ export function offerDigest(offer: Offer): Uint8Array {
     infohash: offer.infohash,
     challengePeriod: offer.challengePeriod,
     delegate: hexlify(offer.delegate),
+    tickLength: offer.tickLength,
   });
 }
 

@@ -5,6 +5,10 @@
 import { readUint96, writeUint96 } from './voucher.js';
 
 export const TICK_ROW_BYTES = 124;
+export const TICK_BYTES = 32;
+
+/** The longest chain there is; what an offer may promise to take. */
+export const CHAIN_LENGTH_MAX = 1024;
 
 export interface TickRow {
   /** Base units that the voucher promises with no tick revealed. */

@@ -4,6 +4,7 @@
  */
 import type { Ack, Message, MessageType, RejectCode } from '../channels/message.js';
 import { REJECT_CODES } from '../channels/message.js';
+import { CHAIN_LENGTH_MAX, TICK_BYTES, TICK_ROW_BYTES } from '../channels/tick.js';
 import { ROW_BYTES, readUint96, writeUint96 } from '../channels/voucher.js';
 import { payMessageBytesMax, rejectDetailBytesMax } from '../limits.js';
 
@@ -20,8 +21,13 @@ const TYPES: readonly MessageType[] = [
   'reject',
   'receipt',
   'bid',
+  'tick_voucher',
+  'tick',
 ];
-const SIZES = { offer: 346, accept: 162, voucher: 79, ack: 50, state: 91, receipt: 222, bid: 22 } as const;
+const SIZES = {
+  ...{ offer: 346, accept: 162, voucher: 79, ack: 50, state: 91, receipt: 222, bid: 22 },
+  ...{ tick_voucher: 126, tick: 36 },
+} as const;
 const REJECT_BYTES_MIN = 6;
 
 export type Decoded =
@@ -89,6 +95,10 @@ function readBody(type: Exclude<MessageType, 'unknown'>, from: Reader): Message 
     }
     case 'bid':
       return { type, priceMiB: from.uint96(), validUntil: from.uint64() };
+    case 'tick_voucher':
+      return { type, row: from.bytes(TICK_ROW_BYTES) };
+    case 'tick':
+      return { type, count: from.uint16(), tick: from.bytes(TICK_BYTES) };
   }
 }
 
@@ -110,8 +120,14 @@ function readOffer(from: Reader): Message | undefined {
   };
   const delegation = { expiry: from.uint64(), signature: from.bytes(64) };
   const none = delegation.expiry === 0n && delegation.signature.every((byte) => byte === 0);
-  const offer = { ...head, delegation: none ? undefined : delegation };
-  return { type: 'offer', offer, signature: from.bytes(64) };
+  const signature = from.bytes(64);
+  const tickLength = from.uint16();
+  if (tickLength > CHAIN_LENGTH_MAX) return undefined;
+  return {
+    type: 'offer',
+    offer: { ...head, delegation: none ? undefined : delegation, tickLength },
+    signature,
+  };
 }
 
 function readAck(from: Reader): Ack {
@@ -148,6 +164,7 @@ export function encode(message: Message): Uint8Array {
       return to
         .bytes(offer.delegation?.signature ?? new Uint8Array(64))
         .bytes(message.signature)
+        .uint16(offer.tickLength)
         .done();
     }
     case 'accept': {
@@ -177,6 +194,10 @@ export function encode(message: Message): Uint8Array {
     }
     case 'bid':
       return to.uint96(message.priceMiB).uint64(message.validUntil).done();
+    case 'tick_voucher':
+      return to.bytes(message.row).done();
+    case 'tick':
+      return to.uint16(message.count).bytes(message.tick).done();
   }
 }
 

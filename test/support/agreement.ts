@@ -84,6 +84,7 @@ export function sayOffer(peer: Hostile, payee: Key, terms: OfferTerms): Offer {
     nonce,
     delegate: payee.address,
     delegation: undefined,
+    tickLength: 0,
   };
   const signature = call((addon) => addon.signDigests(payee.secret, offerDigest(offer)));
   peer.say({ type: 'offer', offer, signature });

@@ -24,13 +24,14 @@ const zeros = (bytes) => '00'.repeat(bytes);
 
 const TYPES = {
   Offer:
-    'address payee,uint96 priceMiB,uint64 windowBytes,uint96 minStep,uint96 prepay,uint64 expiry,bytes16 nonce,bytes20 infohash,uint32 challengePeriod,address delegate',
+    'address payee,uint96 priceMiB,uint64 windowBytes,uint96 minStep,uint96 prepay,uint64 expiry,bytes16 nonce,bytes20 infohash,uint32 challengePeriod,address delegate,uint16 tickLength',
   Accept:
     'bytes32 offer,bytes16 nonce,address voucherKey,uint96 prepay,bytes20 payerPeerId,bytes20 payeePeerId,bytes20 infohash',
   Delegation: 'address payee,address delegate,uint64 expiry',
   Receipt:
     'bytes16 session,bytes20 infohash,bytes32 offer,uint64 bytes,uint96 amount,uint96 head,uint64 time,address payee,address voucherKey',
   Voucher: 'address payee,uint256 cumulativeAmount',
+  TickVoucher: 'address payee,uint256 cumulativeAmount,bytes32 root,uint96 unit,uint16 length',
 };
 function digest(domain, name, value) {
   const fields = TYPES[name]
@@ -62,6 +63,7 @@ for (let index = 0; index < COUNT; index++) {
     infohash: random(20),
     challengePeriod: number(3),
     delegate: address(signer),
+    tickLength: [0n, 1n, 256n, 1024n][index % 4],
   };
   const offerDigest = digest(domain, 'Offer', offer);
   const delegationDigest = digest(domain, 'Delegation', {
@@ -89,7 +91,8 @@ for (let index = 0; index < COUNT; index++) {
     offer.delegate,
     delegation,
     offerSignature,
-    zeros(47),
+    hex(offer.tickLength, 2),
+    zeros(45),
   );
 
   const connection = { payerPeerId: random(20), payeePeerId: random(20), infohash: offer.infohash };
@@ -115,6 +118,25 @@ for (let index = 0; index < COUNT; index++) {
   const amount = number(11);
   const voucherDigest = digest(domain, 'Voucher', { payee: offer.payee, cumulativeAmount: amount });
   const row = join(hex(amount, 12), compact(voucher.sign(voucherDigest)));
+  const chain = { unit: number(6), length: 1 + Number(number(2) % 1024n) };
+  const count = [0, 1, chain.length >> 1, chain.length][index % 4];
+  const links = [random(32)];
+  while (links.length <= chain.length) links.push(ethers.sha256(links.at(-1)));
+  const tick = links[chain.length - count];
+  const tickDigest = digest(domain, 'TickVoucher', {
+    payee: offer.payee,
+    cumulativeAmount: amount,
+    root: links[chain.length],
+    ...chain,
+  });
+  const tickRow = join(
+    hex(amount, 12),
+    hex(chain.unit, 12),
+    hex(chain.length, 2),
+    hex(count, 2),
+    tick,
+    compact(voucher.sign(tickDigest)),
+  );
   const ack = [amount, number(5), number(5), number(12), number(4)];
   const receipt = {
     session: acceptDigest.slice(0, 34),
@@ -176,6 +198,10 @@ for (let index = 0; index < COUNT; index++) {
       zeros(8),
     ),
     bid: join('0108', hex(offer.priceMiB, 12), hex(offer.expiry, 8)),
+    tickLength: Number(offer.tickLength),
+    count,
+    tick_voucher: join('0109', tickRow),
+    tick: join('010a', hex(count, 2), tick),
   });
 }
 writeFileSync(new URL('./wire.json', import.meta.url), `${JSON.stringify(vectors, null, 1)}\n`);

@@ -6,12 +6,16 @@ import * as Terms from '../../../src/channels/terms.js';
 import { amountOf } from '../../../src/channels/voucher.js';
 import { fromHex, toHex } from '../../../src/units.js';
 import * as Messages from '../../../src/wire/messages.js';
+import * as Ticks from '../../model/tick-rows.js';
 
 type Vector = Record<string, string>;
 const vectors = JSON.parse(
   readFileSync(new URL('../../vectors/wire.json', import.meta.url), 'utf8'),
 ) as Vector[];
-const KINDS = ['offer', 'accept', 'voucher', 'ack', 'state', 'reject', 'receipt', 'bid'] as const;
+const KINDS = [
+  ...(['offer', 'accept', 'voucher', 'ack', 'state', 'reject', 'receipt', 'bid'] as const),
+  ...(['tick_voucher', 'tick'] as const),
+];
 
 function decoded(vector: Vector, kind: string) {
   const result = Messages.decode(fromHex(vector[kind]!));
@@ -72,6 +76,30 @@ describe('pw_pay messages', () => {
     }
   });
 
+  it('reads ticks and the length that an offer takes', () => {
+    for (const vector of vectors) {
+      const [offer, tickVoucher, tick] = [
+        decoded(vector, 'offer'),
+        decoded(vector, 'tick_voucher'),
+        decoded(vector, 'tick'),
+      ];
+      if (offer.type !== 'offer' || tickVoucher.type !== 'tick_voucher' || tick.type !== 'tick')
+        throw new Error('wrong type');
+      expect(offer.offer.tickLength).toBe(vector['tickLength']);
+      expect(tick.count).toBe(vector['count']);
+      const row = Ticks.parse(tickVoucher.row);
+      expect({ amount: row.amount, count: row.count, tick: row.tick }).toEqual({
+        amount: BigInt(vector['amount']!),
+        count: tick.count,
+        tick: tick.tick,
+      });
+    }
+    const tooLong = fromHex(vectors[3]!['offer']!);
+    expect([tooLong[299], tooLong[300]]).toEqual([4, 0]);
+    tooLong[300] = 1;
+    expect(Messages.decode(tooLong)).toEqual({ ok: false, refused: 'offer', code: 'malformed' });
+  });
+
   it('names unknown versions and types', () => {
     expect(Messages.decode(new Uint8Array([2, 1]))).toEqual({
       ok: false,
@@ -91,12 +119,13 @@ describe('pw_pay messages', () => {
   });
 
   it('never throws, and decodes only what it would encode the same', () => {
-    const size = fc.oneof(fc.integer({ min: 0, max: 400 }), fc.constantFrom(346, 162, 79, 50, 91, 222, 22));
+    const sizes = fc.constantFrom(346, 162, 79, 50, 91, 222, 22, 126, 36);
+    const size = fc.oneof(fc.integer({ min: 0, max: 400 }), sizes);
     let accepted = 0;
     fc.assert(
       fc.property(
         size,
-        fc.integer({ min: 0, max: 9 }),
+        fc.integer({ min: 0, max: 11 }),
         fc.infiniteStream(fc.integer({ min: 0, max: 255 })),
         (n, type, bytes) => {
           const payload = Uint8Array.from({ length: n }, () => bytes.next().value as number);
