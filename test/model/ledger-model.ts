@@ -111,7 +111,7 @@ export class LedgerModel {
     const expected = commands.map((command) => this.#run(command));
     for (const [index, amount] of this.#pending) {
       const channel = this.channels[index];
-      if (channel && amount > channel.authorized)
+      if (channel && this.#yields(channel, amount))
         Object.assign(channel, { authorized: amount, chain: undefined });
     }
     this.#pending = new Map();
@@ -364,7 +364,7 @@ export class LedgerModel {
   #voucher(command: Command & { kind: 'voucher' }): void {
     const { session, channel } = this.#session(command.session, 'payee');
     const amount = amountOf(command.row);
-    refuse(amount <= channel.authorized, 'not_increasing');
+    refuse(!this.#yields(channel, amount), 'not_increasing');
     const small = amount - channel.authorized < session.step;
     refuse(small && !command.final && amount < channel.granted - channel.writtenOff, 'below_step');
     this.#isCovered(session, channel, amount);
@@ -381,7 +381,19 @@ export class LedgerModel {
     Object.assign(channel, { authorized: amount, chain });
     if (channel.role === 'payee')
       channel.writtenOff = least(channel.writtenOff, most(0n, channel.granted - amount));
-    if (chain) this.ticked.add(this.channels.indexOf(channel));
+    if (!chain) return;
+    this.ticked.add(this.channels.indexOf(channel));
+    this.#pending.delete(this.channels.indexOf(channel));
+  }
+
+  /** Whether a plain voucher over this amount replaces what is held. */
+  #yields({ authorized, chain }: Channel, amount: bigint): boolean {
+    return chain ? amount >= authorized : amount > authorized;
+  }
+
+  /** The current chain, unless the batch will sign a plain voucher in its place. */
+  #current(index: number): Ticks.TickRow | undefined {
+    return this.#pending.has(index) ? undefined : this.channels[index]?.chain;
   }
 
   #tickVoucher(command: Command & { kind: 'tick_voucher' }): void {
@@ -417,7 +429,7 @@ export class LedgerModel {
     refuse(amount > channel.deposit, 'exceeds_deposit');
     const limit = this.budgets.get(session.infohash)?.limit;
     refuse(limit === undefined || this.#used(session.infohash) > limit, 'exceeds_budget');
-    const known = channel.chain;
+    const known = this.#current(session.channel);
     if (known?.count === 0 && known.amount === amount && known.unit === unit && known.length === length)
       return;
     const terms = { amount, unit, length };
@@ -427,8 +439,8 @@ export class LedgerModel {
 
   #reveal({ session: index, count, advance }: Command & { kind: 'reveal' }): void {
     const { session, channel } = this.#session(index, 'payer');
-    const { chain } = channel;
-    if (!chain || this.#promised(session.channel) > channel.authorized) throw new Refusal('unknown_piece');
+    const chain = this.#current(session.channel);
+    if (!chain) throw new Refusal('unknown_piece');
     refuse(count <= chain.count, 'not_increasing');
     refuse(count > chain.length, 'bad_range');
     const claim = chain.amount + chain.unit * BigInt(count);
@@ -513,7 +525,8 @@ export class LedgerModel {
   #sign(index: number, advance: bigint): void {
     const { session } = this.#session(index, 'payer');
     const amount = this.#authorize(index, 0n, advance);
-    if (amount > this.#promised(session.channel)) this.#pending.set(session.channel, amount);
+    const rises = amount > this.#promised(session.channel);
+    if (rises || this.#current(session.channel)) this.#pending.set(session.channel, amount);
   }
 
   #adopt(index: number, row: Uint8Array): void {

@@ -126,15 +126,12 @@ fn tick_vouchers() {
         after(&ledger, of(&chain(2, 160, 10, 40), 0), outcome::AUTHORIZED),
         160
     );
-    // A plain voucher ends the chain, and its ticks are worth nothing any more.
-    assert_eq!(
-        one(&ledger, voucher_of(0, &plain_row(160), true, true)),
-        "not_increasing"
-    );
-    assert_eq!(
-        one(&ledger, voucher_of(0, &plain_row(161), true, true)),
-        "ok"
-    );
+    // A plain voucher that claims as much ends the chain, and its ticks are worth nothing any more.
+    let plain = |amount| voucher_of(0, &plain_row(amount), true, true);
+    assert_eq!(one(&ledger, plain(159)), "not_increasing");
+    assert_eq!(one(&ledger, plain(160)), "ok");
+    assert_eq!(one(&ledger, plain(160)), "not_increasing");
+    assert_eq!(one(&ledger, plain(161)), "ok");
     assert_eq!(
         one(&ledger, tick(0, 1, &chain(2, 160, 10, 40).tick(1))),
         "unknown_piece"
@@ -362,6 +359,47 @@ fn a_plain_voucher_ends_a_chain_within_its_batch() {
     let bytes = ledger.commit(&pay(1, 1, 512 * KIB, 0), &[]).unwrap();
     assert_eq!(Outcome(&bytes).row(), Some(own_row(1, 1024)));
     assert_eq!(one(&ledger, reveal(1, 2, 32)), "unknown_piece");
+}
+
+#[test]
+fn a_sign_folds_a_chain_into_a_plain_voucher() {
+    let folder = Folder::new();
+    let ledger = prepared(&folder);
+    let setup = [
+        purchase(1, 0, 512 * KIB),
+        open_chain(1, 16, 64),
+        receive(1, 0, 512 * KIB),
+        reveal(1, 32, 0),
+    ];
+    assert_eq!(commit(&ledger, &setup), ["ok"; 4]);
+    // Ticks have paid all that is due: only the sign gives the payee what is cheap to redeem.
+    let bytes = ledger
+        .commit(&[sign(1, 0), reveal(1, 33, 0), sign(1, 0)].concat(), &[])
+        .unwrap();
+    assert_eq!(outcomes(&bytes), ["ok", "unknown_piece", "ok"]);
+    for outcome in each(&bytes) {
+        assert_eq!(outcome.row(), Some(own_row(1, 512)));
+        assert_eq!(outcome.tick_row(), None);
+    }
+    let before = ledger.state_hash().unwrap();
+    assert_eq!(one(&ledger, sign(1, 0)), "ok");
+    assert_eq!(
+        ledger.state_hash().unwrap(),
+        before,
+        "there is nothing to fold"
+    );
+    // A chain that is opened behind a sign stays, in one batch as in two.
+    let row = own_tick_row(1, &own_terms(512, 16, 64), 0);
+    assert_eq!(ticked(&ledger, open_chain(1, 16, 64)), row);
+    let bytes = ledger
+        .commit(&[sign(1, 0), open_chain(1, 16, 64)].concat(), &[])
+        .unwrap();
+    assert_eq!(each(&bytes).last().unwrap().tick_row(), Some(row));
+    assert_eq!(
+        one(&ledger, reveal(1, 1, 0)),
+        "exceeds_granted",
+        "the chain is current"
+    );
 }
 
 #[test]

@@ -182,8 +182,18 @@ function tickMakers(
   near: (amount: bigint) => bigint,
 ): (() => Command)[] {
   const pick = <T>(items: readonly T[]): T => items[below(items.length)] as T;
-  const session = () => below(model.sessions.length + 1);
+  /** Mostly a session that can do it. */
+  const session = (
+    fits: (session: LedgerModel['sessions'][number], role: string, isChained: boolean) => boolean,
+  ) => {
+    const fitting = model.sessions.flatMap((one, at) => {
+      const channel = model.channels[one.channel];
+      return channel && fits(one, channel.role, channel.chain !== undefined) ? [at] : [];
+    });
+    return fitting.length > 0 && below(8) ? pick(fitting) : below(model.sessions.length + 1);
+  };
   const channelOf = (at: number) => model.channels[model.sessions[at]?.channel ?? -1];
+  const isBehind = (index: number) => model.due(index) > (model.channels[index]?.authorized ?? 0n);
   const chainOf = (at: number) => channelOf(at)?.chain;
   const fill = (size: number, byte: number) => new Uint8Array(size).fill(byte + 1);
   const foreign = (amount: bigint) => {
@@ -201,7 +211,7 @@ function tickMakers(
   };
   return [
     () => {
-      const at = session();
+      const at = session((_, role) => role === 'payee');
       const channel = channelOf(at);
       const { end, ...terms } = foreign(near(pick([channel?.authorized ?? 0n, channel?.granted ?? 0n, 5n])));
       const tick = Ticks.linked(end, terms.length - terms.count);
@@ -217,7 +227,7 @@ function tickMakers(
       return { kind: 'tick_voucher', session: at, row, verified: below(8) !== 0 };
     },
     () => {
-      const at = session();
+      const at = session((_, role, isChained) => role === 'payee' && isChained);
       const count = next(at);
       const chain = chainOf(at);
       const ends = [0, 1, 2].map((byte) => fill(32, byte));
@@ -231,18 +241,19 @@ function tickMakers(
       const unit = pick([1n, 16n, 16n, 250n, below(4) ? 9n : 0n, below(4) ? 9n : (1n << 96n) - 1n]);
       return {
         kind: 'open_chain',
-        session: session(),
+        session: session(({ closed }, role) => role === 'payer' && !closed),
         unit,
         length: pick([3, 64, 64, 64, 1024, below(4) ? 9 : 1025 * below(2)]),
       };
     },
     () => {
-      const at = session();
+      const at = session(
+        ({ channel }, role, isChained) => role === 'payer' && isChained && isBehind(channel),
+      );
       return { kind: 'reveal', session: at, count: next(at), advance: BigInt(below(4000)) };
     },
     () => {
-      const paying = model.sessions.flatMap(({ outstanding }, at) => (outstanding.size > 0 ? [at] : []));
-      const at = paying.length > 0 ? pick(paying) : 0;
+      const at = session(({ outstanding }) => outstanding.size > 0);
       const [piece, bytes] = pick([...(model.sessions[at]?.outstanding ?? new Map([[3, 4]]))]) ?? [1, 1];
       return { kind: 'receive', session: at, piece, bytes: below(20) ? bytes : bytes + 1 };
     },

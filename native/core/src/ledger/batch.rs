@@ -90,6 +90,11 @@ impl Batch {
         }
         self.pending.extend(decision.sign);
         self.owed = owed;
+        if let Some(Event::ChainSet { channel, .. }) = decision.event
+            && self.pending.remove(&channel).is_some()
+        {
+            self.owed -= SIGNED_SIZE;
+        }
         Ok(Status::Ok)
     }
 
@@ -113,7 +118,7 @@ impl Batch {
         };
         let sign = |(index, amount): (&u32, &Amount)| {
             let channel = state.channel(*index)?;
-            if amount.get() <= channel.authorized() {
+            if !channel.yields_to(amount.get()) {
                 return None;
             }
             let (key, _) = keyring.key(channel.key_index);

@@ -55,6 +55,14 @@ impl Channel {
         }
     }
 
+    /// Whether a plain voucher over `amount` is better evidence than what is held: it claims more, or
+    /// as much as a chain, which costs more to redeem.
+    #[must_use]
+    pub fn yields_to(&self, amount: u128) -> bool {
+        let authorized = self.authorized();
+        amount > authorized || (amount == authorized && self.chain.is_some())
+    }
+
     /// The current tick row.
     #[must_use]
     pub fn tick_row(&self) -> Option<&TickRow> {
@@ -201,16 +209,17 @@ impl Channels {
         self.set_sparse(index, channel);
     }
 
-    /// Takes a payee's voucher: the row becomes the head, which ends a chain, and written off falls to what is left of
-    /// granted. `None`
-    /// where it is no payee's channel or the amount does not rise. The one change that comes by the million, so
-    /// the channel is not taken out and put back for it.
+    /// Takes a payee's voucher: the row becomes the head, a chain ends, and written off falls to what is left of
+    /// granted. `None` where it is no payee's channel or the channel does not yield to the amount. The one change
+    /// that comes by the million, so the channel is not taken out and put back for it.
     pub fn accept(&mut self, index: u32, row: Row) -> Option<()> {
         let core = self.cores.get_mut(index as usize)?;
         let amount = row.amount().get();
-        let chain = self.chains.get(&index);
-        let authorized = chain.map_or(core.row.amount().get(), |chain| chain.row.claim());
-        if core.payee_and_role & PAYER != 0 || amount <= authorized {
+        let is_better = match self.chains.get(&index) {
+            Some(chain) => amount >= chain.row.claim(),
+            None => amount > core.row.amount().get(),
+        };
+        if core.payee_and_role & PAYER != 0 || !is_better {
             return None;
         }
         core.row = row;

@@ -228,7 +228,7 @@ fn parts(state: &State, session: u32, role: Role) -> Result<(Session, Channel), 
 }
 
 fn authorize(channel: &mut Channel, row: Row) -> Result<(), Misfit> {
-    if row.amount().get() <= channel.authorized() {
+    if !channel.yields_to(row.amount().get()) {
         return Err(Misfit);
     }
     channel.row = row;

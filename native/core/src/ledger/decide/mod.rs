@@ -62,7 +62,8 @@ impl<'a> From<Event<'a>> for Decision<'a> {
     }
 }
 
-/// The amounts that `pay` and `sign` commands of the batch so far will authorize, by channel.
+/// The amounts that `pay` and `sign` commands of the batch so far will authorize, by channel. A chain
+/// that is set behind them has folded theirs in.
 pub type Pending = BTreeMap<u32, Amount>;
 
 /// Decides one command.

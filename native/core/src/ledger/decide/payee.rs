@@ -41,7 +41,7 @@ pub fn accept<'a>(
 ) -> Result<Decision<'a>, Status> {
     let (found, channel) = with_role(state, session, Role::Payee)?;
     let (amount, authorized) = (row.amount().get(), channel.authorized());
-    refuse(amount <= authorized, Status::NotIncreasing)?;
+    refuse(!channel.yields_to(amount), Status::NotIncreasing)?;
     let is_small = amount - authorized < found.minimum_step.get();
     let is_short = amount < channel.granted() - channel.written_off();
     refuse(is_small && !is_final && is_short, Status::BelowStep)?;

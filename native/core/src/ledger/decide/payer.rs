@@ -105,6 +105,11 @@ fn authorized(pending: &Pending, index: u32, channel: &Channel) -> u128 {
     channel.authorized().max(promised(pending, index))
 }
 
+/// The current tick row, unless a plain voucher that the batch owes has ended the chain.
+fn current<'a>(pending: &Pending, index: u32, channel: &'a Channel) -> Option<&'a TickRow> {
+    channel.tick_row().filter(|_| !pending.contains_key(&index))
+}
+
 /// The checks that `pay`, `sign` and `receive` share, and what to authorize after them.
 fn owe(
     state: &State,
@@ -133,7 +138,8 @@ fn owe(
     Ok(amount)
 }
 
-/// Decides what a `pay` or `sign` has to authorize, if that rises.
+/// Decides what a `pay` or `sign` has to authorize, if that rises; a `sign` also puts a plain voucher
+/// in the place of a chain.
 pub fn authorize(
     state: &State,
     around: &Surroundings<'_>,
@@ -144,7 +150,8 @@ pub fn authorize(
 ) -> Result<Option<(u32, Amount)>, Status> {
     let amount = owe(state, pending, session, bytes, advance)?;
     let (found, channel) = with_role(state, session, Role::Payer)?;
-    if amount == authorized(pending, found.channel, &channel) {
+    let folds = bytes == 0 && current(pending, found.channel, &channel).is_some();
+    if amount == authorized(pending, found.channel, &channel) && !folds {
         return Ok(None);
     }
     refuse(!is_own(around, &channel), Status::BadSignature)?;
@@ -202,7 +209,7 @@ pub fn open_chain<'a>(
     let keyring = around.keyring.ok_or(Status::BadSignature)?;
     refuse(!is_own(around, &channel), Status::BadSignature)?;
     // The same voucher has the same chain: to open it again while nothing of it is shown is nothing new.
-    let known = channel.tick_row();
+    let known = current(pending, found.channel, &channel);
     if known.is_some_and(|row| row.count() == 0 && row.terms(&terms.payee) == terms) {
         return Ok(Decision::nothing());
     }
@@ -225,9 +232,7 @@ pub fn reveal<'a>(
     advance: Amount,
 ) -> Result<Decision<'a>, Status> {
     let (found, channel) = with_role(state, session, Role::Payer)?;
-    // A plain voucher that the batch owes has ended the chain.
-    let is_current = promised(pending, found.channel) <= channel.authorized();
-    let known = channel.tick_row().filter(|_| is_current);
+    let known = current(pending, found.channel, &channel);
     let known = known.ok_or(Status::UnknownPiece)?;
     refuse(count <= known.count(), Status::NotIncreasing)?;
     refuse(count > known.length(), Status::BadRange)?;
