@@ -13,6 +13,8 @@ use piecework_core::records::outcome::outcome;
 use piecework_core::records::read::{Table, budget, channel, outstanding, session};
 use piecework_core::records::{Field, Kind};
 use piecework_core::recovery::{self, Signed};
+use piecework_core::status::Status;
+use piecework_core::tick_row::{self, TICK_ROW_SIZE, Terms, TickRow};
 use piecework_core::voucher::{self, Row};
 use piecework_core::{Address, amount, keys};
 
@@ -57,20 +59,41 @@ const OWN_KEYS: usize = 6;
 /// The kind of a command that is screened as if its signature were verified.
 const VOUCHER: u8 = 5;
 
-/// The addresses of the ledger's own keys, and rows that they signed.
-static OWN: LazyLock<Vec<(Address, Vec<Row>)>> = LazyLock::new(|| {
+/// A key of the ledger's own, and what it signed before.
+struct Own {
+    address: Address,
+    rows: Vec<Row>,
+    /// Two chains of four ticks, with none, one and three of them shown.
+    ticks: Vec<TickRow>,
+}
+
+static OWN: LazyLock<Vec<Own>> = LazyLock::new(|| (0..OWN_KEYS as u64).map(own).collect());
+
+fn own(index: u64) -> Own {
     let domain = voucher::domain_separator(199, &HUB);
-    let own = |index| {
-        let key = keys::derive(&SEED, index);
-        let sign = |value: &u128| {
-            let value = Amount::new(*value).unwrap_or_default();
-            voucher::sign(&domain, &key, &PAYEE, value)
+    let key = keys::derive(&SEED, index);
+    let amount = |value: u128| Amount::new(value).unwrap_or_default();
+    let rows = SIGNED
+        .iter()
+        .map(|value| voucher::sign(&domain, &key, &PAYEE, amount(*value)))
+        .collect();
+    let ticks = [0, 1000].into_iter().flat_map(|value| {
+        let terms = Terms {
+            payee: PAYEE,
+            amount: amount(value),
+            unit: amount(97),
+            length: 4,
         };
-        let rows = SIGNED.iter().map(sign).collect();
-        (voucher::address_of_secret(&key), rows)
-    };
-    (0..OWN_KEYS as u64).map(own).collect()
-});
+        let end = keys::chain_end(&SEED, &domain, index, &terms);
+        let row = tick_row::sign(&domain, &key, &terms, &tick_row::walk(&end, 4));
+        [0, 1, 3].map(|count| row.with_tick(count, &tick_row::walk(&end, 4 - count)))
+    });
+    Own {
+        address: voucher::address_of_secret(&key),
+        rows,
+        ticks: ticks.collect(),
+    }
+}
 
 /// A folder in memory where the system has one, which goes away with its owner.
 pub struct Folder(pub PathBuf);
@@ -110,8 +133,9 @@ pub fn batch(source: &mut Source<'_>) -> (Vec<u8>, Vec<u8>) {
 
 /// One command. Kinds that build on others are drawn more often than those that they build on.
 fn one(source: &mut Source<'_>) -> [u8; STRIDE] {
-    const KINDS: [u8; 24] = [
-        1, 1, 2, 2, 3, 4, 4, 4, 5, 5, 5, 6, 7, 7, 8, 8, 8, 9, 10, 10, 10, 11, 12, 13,
+    const KINDS: [u8; 32] = [
+        1, 1, 2, 2, 3, 4, 4, 4, 5, 5, 5, 6, 7, 7, 8, 8, 8, 9, 10, 10, 10, 11, 12, 13, 14, 14, 15,
+        16, 16, 17, 18, 19,
     ];
     let kind = match source.byte() {
         255 => source.byte(),
@@ -128,7 +152,7 @@ fn one(source: &mut Source<'_>) -> [u8; STRIDE] {
         record[channel_put::PAYEE..channel_put::PAYEE + 20].copy_from_slice(&PAYEE);
         if role == 2 {
             let index = source.below(OWN_KEYS);
-            let own = OWN[index].0;
+            let own = OWN[index].address;
             let at = channel_put::VOUCHER_KEY;
             record[at..at + 20].copy_from_slice(&own);
             // Rarely another index, whose key is not the one named.
@@ -145,8 +169,15 @@ fn fill(record: &mut [u8; STRIDE], field: &Field, source: &mut Source<'_>) {
     match (field.name, field.kind) {
         ("role", _) => bytes[0] = 1 + (source.byte() & 1),
         ("verified", _) => bytes[0] = u8::from(source.byte() < 240),
+        ("row", _) if field.size == TICK_ROW_SIZE => {
+            bytes.copy_from_slice(&drawn_ticks(source).0);
+            if source.byte() & 3 == 0 {
+                bytes[27] = source.byte() % 6;
+            }
+        }
+        ("tick", _) => bytes.copy_from_slice(&drawn_ticks(source).tick()),
         ("row", _) => {
-            let signed = &OWN[source.below(OWN_KEYS)].1;
+            let signed = &OWN[source.below(OWN_KEYS)].rows;
             let row = signed[source.below(SIGNED.len())];
             bytes.copy_from_slice(&row.0);
             if source.byte() & 1 == 0 {
@@ -172,6 +203,11 @@ fn fill(record: &mut [u8; STRIDE], field: &Field, source: &mut Source<'_>) {
         (_, Kind::Flag) => bytes[0] = source.byte() & 1,
         (_, Kind::Bytes) => bytes.fill(1 + source.byte() % 8),
     }
+}
+
+fn drawn_ticks(source: &mut Source<'_>) -> TickRow {
+    let ticks = &OWN[source.below(OWN_KEYS)].ticks;
+    ticks[source.below(ticks.len())]
 }
 
 thread_local! {
@@ -249,10 +285,48 @@ fn count_at(record: &[u8], at: usize) -> u64 {
     u64::from(int(record, at)) | u64::from(int(record, at + 4)) << 32
 }
 
+/// Channel records without the tick rows that follow some of them; each of those rows is a voucher of its channel.
+fn channels_of(ledger: &Ledger) -> Vec<u8> {
+    let all = ledger
+        .read(Table::Channels, 0, usize::MAX)
+        .expect("it is sound");
+    let mut left = all.as_slice();
+    let mut channels = Vec::with_capacity(all.len());
+    while !left.is_empty() {
+        let (record, rest) = left.split_at(channel::LAYOUT.stride);
+        channels.extend_from_slice(record);
+        left = rest;
+        if record[channel::TICK_ROW] == 1 {
+            let (row, rest) = left.split_at(TICK_ROW_SIZE);
+            check_ticks(record, row);
+            left = rest;
+        }
+    }
+    channels
+}
+
+/// A current chain claims what is authorized, at least what the plain head does, and a payer's is its own key's.
+fn check_ticks(channel_record: &[u8], row: &[u8]) {
+    let row = TickRow(row.try_into().expect("its size"));
+    assert_eq!(row.claim(), long(channel_record, channel::AUTHORIZED));
+    let plain = &channel_record[channel::ROW..channel::ROW + 12];
+    let plain = plain
+        .iter()
+        .fold(0, |sum, byte| sum << 8 | u128::from(*byte));
+    assert!(plain <= row.claim(), "the chain is the better evidence");
+    if channel_record[channel::ROLE] == 2 {
+        let at = channel::VOUCHER_KEY;
+        let voucher_key = channel_record[at..at + 20].try_into().expect("its size");
+        let domain = voucher::domain_separator(199, &HUB);
+        let status = tick_row::verify(&domain, &voucher_key, &PAYEE, &row);
+        assert_eq!(status, Status::Ok, "a payer's chain");
+    }
+}
+
 /// Recomputes every sum of a channel and a budget from sessions and outstanding pieces; gives the channels.
 fn check_sums(ledger: &Ledger, before: Vec<u8>) -> Vec<u8> {
     let table = |which| ledger.read(which, 0, usize::MAX).expect("it is sound");
-    let channels = table(Table::Channels);
+    let channels = channels_of(ledger);
     let (stride, sessions) = (channel::LAYOUT.stride, table(Table::Sessions));
     let mut waiting = vec![0u64; sessions.len() / session::LAYOUT.stride];
     for piece in table(Table::Outstanding).chunks_exact(outstanding::LAYOUT.stride) {
