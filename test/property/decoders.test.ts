@@ -17,9 +17,11 @@ import { mutated } from '../support/mutate.js';
 import { handshake, message, uint32 } from '../unit/wire/support.js';
 
 const CASES = Number(process.env['PIECEWORK_CASES'] ?? 20_000);
-const KINDS = ['offer', 'accept', 'voucher', 'ack', 'state', 'reject', 'receipt', 'bid'];
+const KINDS = [
+  ...['offer', 'accept', 'voucher', 'ack', 'state', 'reject', 'receipt', 'bid', 'tick_voucher', 'tick'],
+];
 /** Bytes at the end that are ignored (docs/spec/wire.md). */
-const RESERVED: Record<string, number> = { offer: 47, accept: 16, receipt: 8 };
+const RESERVED: Record<string, number> = { offer: 45, accept: 16, receipt: 8 };
 const BOUNDS = { depthMax: 8, tokensMax: 512 };
 const PIECES = 16;
 const vectors = JSON.parse(readFileSync(new URL('../vectors/wire.json', import.meta.url), 'utf8')) as Record<
