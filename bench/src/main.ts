@@ -97,7 +97,7 @@ async function main(options: Options): Promise<void> {
     rows.push(...(await BENCHES[name]!(settings)));
     settings.say(`bench: ${name} took ${((performance.now() - begin) / 1000).toFixed(1)} s`);
   }
-  console.log(`\n${table(rows)}`);
+  console.log(`\n${table(rows, machine.fdatasyncMs)}`);
   if (options.smoke)
     console.log('\nA smoke run shows that the benches work; its figures say nothing about speed.');
   if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(plain(rows), null, 2)}\n`);

@@ -37,8 +37,8 @@ export function plain(
 const HEAD = ['id', 'ours', 'peer', 'ratio', 'range', 'bar', 'unit', 'what'] as const;
 const RIGHT = new Set([1, 2, 3, 4]);
 
-/** The rows as a table of text. */
-export function table(rows: readonly Row[]): string {
+/** The rows as a table of text; `syncMs` is what one `fdatasync` takes. */
+export function table(rows: readonly Row[], syncMs: number): string {
   const cells = [
     [...HEAD],
     ...rows.map((row) => [
@@ -47,7 +47,7 @@ export function table(rows: readonly Row[]): string {
       row.peer === null ? '–' : figure(row.peer),
       row.ratio === null ? '–' : times(row.ratio),
       row.range ? `${times(row.range[0])}–${times(row.range[1])}` : '',
-      verdict(row),
+      verdict(row, syncMs),
       row.unit,
       row.what,
     ]),
