@@ -3,13 +3,15 @@
 
 use std::panic::catch_unwind;
 
+use piecework_core::amount::Amount;
 use piecework_core::hash::{self, PieceAlgorithm};
-use piecework_core::ledger::command::Command;
+use piecework_core::ledger::command::{COUNT_MAX, Command, Role};
+use piecework_core::ledger::event::Event;
 use piecework_core::records::command::{self, grant};
 use piecework_core::records::row;
 use piecework_core::{Error, Status};
 use piecework_fuzz::driver::{Inputs, drive};
-use piecework_fuzz::{Target, find, hashing, records, vouchers};
+use piecework_fuzz::{Target, find, hashing, records, snapshots, vouchers};
 
 fn seed() -> u64 {
     let chosen = std::env::var("PIECEWORK_SEED").ok();
@@ -57,6 +59,27 @@ fn frames_are_found_where_they_are() {
 #[test]
 fn snapshots_are_their_states() {
     run("snapshots", 50_000, 5_000, 5_000);
+}
+
+#[test]
+fn a_channel_whose_facts_typescript_cannot_hold_is_refused() {
+    let event = Event::ChannelPut {
+        role: Role::Payer,
+        voucher_key: [1; 20],
+        payee: [2; 20],
+        deposit: Amount::ZERO,
+        settled: Amount::ZERO,
+        close_at: 0,
+        block: 0,
+        key_index: u64::MAX,
+    };
+    let mut journal = Vec::new();
+    event.encode(&mut journal);
+    assert_eq!(snapshots::run(&[&[1], &journal[..]].concat()).accepted, 0);
+    let fitting = COUNT_MAX.to_le_bytes();
+    let end = journal.len();
+    journal[end - 8..].copy_from_slice(&fitting);
+    assert_eq!(snapshots::run(&[&[1], &journal[..]].concat()).accepted, 1);
 }
 
 #[test]

@@ -9,13 +9,22 @@ use std::collections::BTreeMap;
 use crate::Address;
 use crate::amount::Amount;
 use crate::ledger::column::Column;
-use crate::ledger::command::Role;
+use crate::ledger::command::{COUNT_MAX, Role};
 use crate::tick_row::{Tick, TickRow};
 use crate::voucher::Row;
 
 /// The most channels of a ledger; payees are fewer, so that their index leaves a bit for the role.
 pub const CHANNELS_MAX: usize = 1 << 31;
 const PAYER: u32 = 1 << 31;
+
+/// Whether a channel of this role can stand at this block and key: both are counts, and a payee has no key of its own.
+pub(crate) fn can_stand(role: Role, block: u64, key_index: u64) -> bool {
+    let last = match role {
+        Role::Payee => 0,
+        Role::Payer => COUNT_MAX,
+    };
+    block <= COUNT_MAX && key_index <= last
+}
 
 /// One channel. `first` and `second` are granted and written off for a payee, due and reserved for
 /// a payer: a channel has one role, so it needs only one pair.

@@ -8,6 +8,9 @@ use crate::amount::Amount;
 use crate::tick_row::{Tick, TickRow};
 use crate::voucher::Row;
 
+/// The greatest integer that TypeScript holds exactly. Counts of commands, and the facts of channels, are at most this.
+pub const COUNT_MAX: u64 = (1 << 53) - 1;
+
 /// On which side of a channel this ledger stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]

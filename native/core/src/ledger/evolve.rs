@@ -4,6 +4,7 @@
 //! journal, and is answered with `Misfit`, after which the state is not to be used.
 
 use crate::amount::{self, Amount};
+use crate::ledger::channels::can_stand;
 use crate::ledger::command::Role;
 use crate::ledger::decide::NOTE_SIZE_MAX;
 use crate::ledger::event::Event;
@@ -185,6 +186,9 @@ fn put_channel(state: &mut State, event: &Event<'_>) -> Result<(), Misfit> {
     else {
         return Err(Misfit);
     };
+    if !can_stand(role, block, key_index) {
+        return Err(Misfit);
+    }
     if let Some(index) = state.find_channel(&voucher_key, &payee) {
         let mut channel = state.channel(index).ok_or(Misfit)?;
         if channel.role != role || channel.key_index != key_index {

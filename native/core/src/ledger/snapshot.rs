@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 
 use crate::amount::Amount;
 use crate::ledger::audit;
+use crate::ledger::channels::can_stand;
 use crate::ledger::command::Role;
 use crate::ledger::state::{Chain, Channel, Outstanding, Session, State};
 use crate::tick_row::TickRow;
@@ -86,6 +87,7 @@ pub fn read(input: &mut impl Read, size: u64, has_chains: bool) -> io::Result<St
         let payee = payee.ok_or(io::ErrorKind::InvalidData)?;
         let is_known = state.find_channel(&channel.voucher_key, payee).is_some();
         ensure(!is_known)?;
+        ensure(can_stand(channel.role, channel.block, channel.key_index))?;
         ensure(channel.role == Role::Payee || !state.has_key_index(channel.key_index))?;
         state.push_channel(&channel);
     }

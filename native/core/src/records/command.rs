@@ -4,14 +4,12 @@
 //! out as `None` and gets the status `malformed`.
 
 use super::{Layout, amount_at, bytes, flag_at, layout, u16_at, u32_at, u64_at};
-use crate::ledger::command::{Command, Role};
+use crate::ledger::command::{COUNT_MAX, Command, Role};
 use crate::tick_row::TickRow;
 use crate::voucher::Row;
 
 /// Bytes from one command to the next, whatever its kind.
 pub const STRIDE: usize = 136;
-/// The greatest integer that TypeScript holds exactly; larger counts are malformed.
-const COUNT_MAX: u64 = (1 << 53) - 1;
 
 layout!(/// Creates or refreshes a channel.
     channel_put, "channel_put", 136, {

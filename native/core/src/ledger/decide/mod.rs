@@ -273,9 +273,14 @@ fn channel_put<'a>(
         Status::WrongRole,
     )?;
     if role == Role::Payer {
-        let own = known.is_some_and(|channel| channel.key_index == key_index);
-        refuse(!own && state.has_key_index(key_index), Status::Duplicate)?;
-        refuse(!owns(around, key_index, &voucher_key), Status::BadSignature)?;
+        let index = known.map(|channel| channel.key_index);
+        let is_own = index == Some(key_index);
+        refuse(!is_own && state.has_key_index(key_index), Status::Duplicate)?;
+        let is_derived = owns(around, key_index, &voucher_key);
+        refuse(
+            !is_derived || index.is_some() && !is_own,
+            Status::BadSignature,
+        )?;
     } else {
         key_index = 0;
     }
