@@ -55,8 +55,8 @@ export async function killTowers(seed: number, kills: number): Promise<TowerKill
     };
     let url = await run();
     for (let kill = 0; kill < kills; kill++) {
-      // Some kills right after an answer, some in the middle of a push.
-      const pushes = 1 + draw.below(4);
+      // Some kills right after an answer, some in the middle of a push; none before the first answer.
+      const pushes = 2 + draw.below(3);
       for (let at = 0; at < pushes; at++) {
         amount += BTT;
         const rows = await Promise.all(channels.map((channel) => channel.row(amount)));
