@@ -246,8 +246,12 @@ fn set_chain(channel: &mut Channel, row: TickRow) -> Result<(), Misfit> {
         return Err(Misfit);
     }
     let root = row.root();
+    let is_known = channel
+        .chain
+        .as_ref()
+        .is_some_and(|chain| chain.root == root);
     channel.chain = Some(Chain { row, root });
-    channel.voucher_count = channel.voucher_count.saturating_add(1);
+    channel.voucher_count = channel.voucher_count.saturating_add(u32::from(!is_known));
     Ok(())
 }
 
