@@ -65,6 +65,8 @@ export interface SellingConfig {
   readonly windowBytes: number;
   readonly minStep: bigint;
   readonly prepay: bigint;
+  /** Whether blocks can be paid one by one: never, if the payer wants, or always. */
+  readonly ticks: 'off' | 'offer' | 'require';
   /** Unpaid peers served at a time; 0 serves paying peers only. */
   readonly freeSlots: number;
   /** Blocks after which a deposit counts up to `earlyCredit`, where that is sooner than `confirmations`. */
@@ -78,6 +80,8 @@ export interface BuyingConfig {
   /** The most that gas for opening and topping up may cost, in base units. */
   readonly gasMax: bigint;
   readonly prepayMax: bigint;
+  /** Pay block by block where that is offered; it risks what a piece costs less a block. */
+  readonly ticks: boolean;
 }
 
 /** When a payee settles. Amounts in base units. */
@@ -126,10 +130,13 @@ export interface Settings {
   readonly window?: string;
   readonly step?: string;
   readonly prepay?: string;
+  /** `off`, `offer` or `require`. */
+  readonly ticks?: string;
   readonly freeSlots?: number | string;
   readonly maxPrice?: string;
   readonly maxGas?: string;
   readonly maxPrepay?: string;
+  readonly payTicks?: boolean | string;
   /** `auto` or `manual`. */
   readonly settle?: string;
   readonly settleEvery?: string;
@@ -163,12 +170,14 @@ const DEFAULTS = {
   window: '64MiB',
   step: '0wei',
   prepay: '0wei',
+  ticks: 'offer',
   freeSlots: 0,
   earlyConfirmations: 12,
   earlyCredit: '10BTT',
   maxPrice: '0.5BTT/GiB',
   maxGas: '300BTT',
   maxPrepay: '0wei',
+  payTicks: false,
   settle: 'auto',
   settleEvery: '1min',
   settleGain: 50,
@@ -217,6 +226,7 @@ export function load(flags: Settings = {}, environment: NodeJS.ProcessEnv = proc
       windowBytes: whole('window', parseSize(settings.window!), 16_384, 1024 * MIB),
       minStep: parseAmount(settings.step!),
       prepay: parseAmount(settings.prepay!),
+      ticks: oneOf('ticks', settings.ticks!, ['off', 'offer', 'require']),
       freeSlots: whole('freeSlots', settings.freeSlots!, 0, 1_000),
       earlyConfirmations: whole('earlyConfirmations', settings.earlyConfirmations!, 1, 10_000),
       earlyCredit: parseAmount(settings.earlyCredit!),
@@ -225,6 +235,7 @@ export function load(flags: Settings = {}, environment: NodeJS.ProcessEnv = proc
       priceMiBMax: parsePrice(settings.maxPrice!),
       gasMax: parseAmount(settings.maxGas!),
       prepayMax: parseAmount(settings.maxPrepay!),
+      ticks: flag('payTicks', settings.payTicks!),
     },
     settling: settlingOf(settings),
     vaults: vaultsOf(settings),
@@ -266,7 +277,7 @@ function towerOf(settings: Settings): TowerConfig {
     port: whole('port of towerListen', port, 0, 65_535),
     gasPerDay: positive('towerGasPerDay', parseAmount(settings.towerGasPerDay!)),
     graceSeconds: grace === undefined ? undefined : whole('towerGrace', grace, 0, 2 ** 31),
-    dust: oneOf('towerDust', String(settings.towerDust), ['true', 'false']) === 'true',
+    dust: flag('towerDust', settings.towerDust!),
   };
 }
 
@@ -370,8 +381,13 @@ function positive(name: string, amount: bigint): bigint {
   throw new PieceworkError('BAD_CONFIG', `${name} must be more than nothing`);
 }
 
-function oneOf(name: string, value: string, choices: readonly string[]): string {
-  if (choices.includes(value)) return value;
+function flag(name: string, value: boolean | string): boolean {
+  return oneOf(name, String(value), ['true', 'false']) === 'true';
+}
+
+function oneOf<Choice extends string>(name: string, value: string, choices: readonly Choice[]): Choice {
+  const choice = choices.find((one) => one === value);
+  if (choice !== undefined) return choice;
   throw new PieceworkError('BAD_CONFIG', `${name} must be one of ${choices.join(', ')}, not "${value}"`);
 }
 

@@ -423,6 +423,7 @@ export class Engine implements Ops.Operations {
       priceMiBMax: buying.priceMiBMax,
       gasMax: buying.gasMax,
       prepayMax: buying.prepayMax,
+      payTicksFor: undefined,
       mayOpen: this.#options.account !== undefined,
       onEvent: (event) => this.#event('info', JSON.stringify(event)),
       events: {

@@ -30,6 +30,8 @@ export const payMessageBytesMax = 1024;
 export const rejectDetailBytesMax = 128;
 export const vouchersPerSecondMax = 2_000;
 export const voucherBurstMax = 4_000;
+/** As many ticks of a booked chain may come as one voucher: each is a few hashes, no signature. */
+export const ticksPerVoucher = 8;
 export const messagesPerSecondMax = 4_000;
 export const banScore = 100;
 export const banScoreHalfLifeMs = 60_000;

@@ -3,12 +3,13 @@
  * acknowledgement, through the product's own codec, intake, pool, lane and journal. Payers' work, signing, is done
  * beforehand.
  */
-import { createIntake, type Intake, type VerifyClaims } from '../../dist/accounting/intake.js';
+import { createIntake, type Intake, type Verifier } from '../../dist/accounting/intake.js';
+import { amountOf } from '../../dist/channels/voucher.js';
 import { systemClock } from '../../dist/clock.js';
 import { Ledger } from '../../dist/ledger/ledger.js';
 import { call } from '../../dist/native/binding.js';
 import * as Executor from '../../dist/native/executor.js';
-import { statusesOf, writeVouchers } from '../../dist/native/records.js';
+import { statusesOf, writeTicks, writeVouchers } from '../../dist/native/records.js';
 import * as Messages from '../../dist/wire/messages.js';
 import { fill } from './books.js';
 import { check } from './measure.js';
@@ -39,9 +40,12 @@ export async function openTill(folder: string, channels: number): Promise<Till> 
     voucherKey: keyOf(at),
     secret: call((addon) => addon.deriveVoucherSecret(SEED, BigInt(at))),
   }));
-  const verify: VerifyClaims = async (claims) =>
-    statusesOf(await executor.verifyVouchers(ledger.domain, writeVouchers(claims)));
-  const intake = createIntake(ledger, verify, systemClock);
+  const verifier: Verifier = {
+    vouchers: async (claims) =>
+      statusesOf(await executor.verifyVouchers(ledger.domain, writeVouchers(claims))),
+    ticks: async (claims) => statusesOf(await executor.verifyTicks(ledger.domain, writeTicks(claims))),
+  };
+  const intake = createIntake(ledger, verifier, systemClock);
   return {
     channels,
     intake,
@@ -56,7 +60,9 @@ export async function openTill(folder: string, channels: number): Promise<Till> 
       if (!decoded.ok || decoded.message.type !== 'voucher') throw new Error('not a voucher');
       const { row, final } = decoded.message;
       const { voucherKey } = payers[channel]!;
-      const verdict = await intake.submit({ session: channel, voucherKey, payee: PAYEE, row, final });
+      const evidence = { kind: 'voucher', row, final } as const;
+      const claim = amountOf(row);
+      const verdict = await intake.submit({ session: channel, voucherKey, payee: PAYEE, claim, evidence });
       if (verdict.status === 'superseded') return undefined;
       if (verdict.status !== 'ok') throw new Error(`the voucher was refused with ${verdict.status}`);
       const { authorized, deposit } = verdict.outcome!;

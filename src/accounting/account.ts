@@ -8,7 +8,13 @@ import type { PayLink } from '../channels/link.js';
 import type { Offer, Receipt } from '../channels/terms.js';
 import type { Outcome } from '../native/records.js';
 import { toHex } from '../units.js';
-import type { Credit, CreditTerms } from './credit.js';
+import { blockWindow, type Credit, type CreditTerms } from './credit.js';
+
+/** What pieces of a torrent and their blocks cost, in base units. A short piece has one block and no more. */
+export interface Prices {
+  readonly piece: bigint;
+  readonly block: bigint;
+}
 
 /** A channel with the sessions that draw on it now. */
 export interface ChannelAccount {
@@ -23,8 +29,12 @@ export interface ChannelAccount {
   closing: boolean;
   /** Counts what happened to the channel, so that a grant refused meanwhile is tried again. */
   changes: number;
-  /** The 76-byte row of the head; zeros when there is none. */
+  /** The 76-byte row of the plain head; zeros when there is none. */
   row: Uint8Array;
+  /** The current tick row of 124 bytes with its newest tick: newer than the plain head, and claims what is authorized. */
+  chain: Uint8Array | undefined;
+  /** The price of grants that are on their way to the ledger. */
+  asked: bigint;
   readonly sessions: Set<PayeeSession>;
   cancelDefault: (() => void) | undefined;
 }
@@ -38,15 +48,15 @@ export interface PayeeSession {
   readonly offer: Offer;
   readonly offerDigest: Uint8Array;
   readonly terms: CreditTerms;
-  /** Price of a whole piece of this torrent. */
-  readonly piecePrice: bigint;
+  readonly prices: Prices;
+  /** Credit is counted in blocks whether there is a chain or not. */
+  readonly requiresTicks: boolean;
   /** Pieces granted and not yet sent in full, and since when. */
   readonly underWay: Map<number, { readonly sinceMs: number }>;
   grantedBytes: bigint;
   deliveredBytes: number;
   /** Of what was granted and never sent: what was given up already. */
   forgivenBytes: bigint;
-  vouchers: number;
   /** The head when the session began: what it earns is counted from here. */
   readonly authorizedBefore: bigint;
   /** What was granted to the channel before the session: what of it stays unpaid was lost on the way. */
@@ -60,6 +70,24 @@ export interface PayeeSession {
   choked: boolean;
   depositReported: boolean;
   cancelLate: (() => void) | undefined;
+}
+
+/** Whether credit is counted in blocks (ticks.md 6), not in pieces. */
+export function isByBlock({ account, requiresTicks }: PayeeSession): boolean {
+  return requiresTicks || account.chain !== undefined;
+}
+
+/** What the next grant is held against: the price of what credit is counted in, and the terms for it. */
+export function unitOf(session: PayeeSession): { readonly price: bigint; readonly terms: CreditTerms } {
+  const { prices, terms } = session;
+  return isByBlock(session)
+    ? { price: prices.block, terms: { ...terms, minStep: 0n } }
+    : { price: prices.piece, terms };
+}
+
+/** The window that a channel begins with, and falls back to. */
+export function firstWindow(prices: Prices, requiresTicks: boolean, paid: bigint): bigint {
+  return requiresTicks ? blockWindow(prices.block, prices.piece, paid) : prices.piece;
 }
 
 export function unpaid(account: ChannelAccount): bigint {

@@ -9,7 +9,7 @@ import { NONE } from '../channels/voucher.js';
 import { type Clock, sleep } from '../clock.js';
 import { drainPollMs, voucherLateMs } from '../limits.js';
 import type { Command } from '../native/records.js';
-import { adoptFacts, type ChannelAccount, keyOf, unpaid } from './account.js';
+import { adoptFacts, type ChannelAccount, firstWindow, keyOf, type Prices, unpaid } from './account.js';
 import type { Book } from './book.js';
 import * as Credit from './credit.js';
 
@@ -20,6 +20,7 @@ export interface BookedChannel {
   readonly granted: bigint;
   readonly writtenOff: bigint;
   readonly row: Uint8Array;
+  readonly tickRow: Uint8Array | undefined;
 }
 
 export interface AccountPorts {
@@ -49,8 +50,12 @@ export interface Refusal {
 
 export interface Accounts {
   readonly all: readonly ChannelAccount[];
-  /** The account of a confirmed, open channel in good standing. `piecePrice` in base units. */
-  open(voucherKey: Uint8Array, piecePrice: bigint): Promise<{ readonly account: ChannelAccount } | Refusal>;
+  /** The account of a confirmed, open channel in good standing. A new one has credit for a block or for a piece. */
+  open(
+    voucherKey: Uint8Array,
+    prices: Prices,
+    requiresTicks: boolean,
+  ): Promise<{ readonly account: ChannelAccount } | Refusal>;
   /** A session of the account ended. */
   leave(account: ChannelAccount): void;
   /** Books what the chain says anew; gives the account that it changes. */
@@ -74,7 +79,8 @@ export function createAccounts(
     return refusal('unavailable', 'this channel has defaulted');
   }
 
-  async function open(voucherKey: Uint8Array, piecePrice: bigint) {
+  async function open(voucherKey: Uint8Array, prices: Prices, requiresTicks: boolean) {
+    const piecePrice = prices.piece;
     if (ports.isRetired(voucherKey)) return refusal('channel_closing');
     const active = accounts.get(keyOf(voucherKey));
     if (active && active.sessions.size > 0 && !active.closing) return checkCredit(active, piecePrice);
@@ -93,7 +99,7 @@ export function createAccounts(
     const booked = await ports.booked(voucherKey);
     // Nothing is awaited from here on: two connections that accept together share one account.
     const account =
-      accounts.get(keyOf(voucherKey)) ?? make(outcome!.channel!, voucherKey, piecePrice, booked);
+      accounts.get(keyOf(voucherKey)) ?? make(outcome!.channel!, voucherKey, prices, requiresTicks, booked);
     accounts.set(keyOf(voucherKey), account);
     adoptFacts(account, facts);
     return checkCredit(account, piecePrice);
@@ -102,13 +108,15 @@ export function createAccounts(
   function make(
     index: number,
     voucherKey: Uint8Array,
-    piecePrice: bigint,
+    prices: Prices,
+    requiresTicks: boolean,
     booked: BookedChannel | undefined,
   ): ChannelAccount {
+    const window = firstWindow(prices, requiresTicks, booked?.authorized ?? 0n);
     return {
       index,
       voucherKey,
-      credit: Credit.remembered(terms, piecePrice, booked?.writtenOff ?? 0n),
+      credit: Credit.remembered(terms, prices.piece, booked?.writtenOff ?? 0n, window),
       deposit: 0n,
       authorized: booked?.authorized ?? 0n,
       granted: booked?.granted ?? 0n,
@@ -116,6 +124,8 @@ export function createAccounts(
       closing: false,
       changes: 0,
       row: booked?.row ?? NONE,
+      chain: booked?.tickRow,
+      asked: 0n,
       sessions: new Set(),
       cancelDefault: undefined,
     };

@@ -54,14 +54,23 @@ export function afterVoucher(credit: Credit, terms: CreditTerms, piecePrice: big
   return { ...credit, window: min(limit, credit.window << pieces) };
 }
 
+/**
+ * Credit after the head rose by `paid` where credit is counted in blocks (ticks.md 6): as much more may be owed as was
+ * paid.
+ */
+export function afterTicks(credit: Credit, terms: CreditTerms, piecePrice: bigint, paid: bigint): Credit {
+  const limit = max(piecePrice, min(terms.exposureMax, terms.windowMax));
+  return { ...credit, window: max(credit.window, min(limit, credit.window + paid)) };
+}
+
 /** Whether the window has grown to its limit. */
 export function isFull(credit: Credit, terms: CreditTerms): boolean {
   return credit.window >= min(terms.exposureMax, terms.windowMax);
 }
 
-/** Credit after `amount` was written off because the payer stopped paying. */
-export function afterDefault(credit: Credit, piecePrice: bigint, amount: bigint): Credit {
-  return { window: piecePrice, defaulted: credit.defaulted + amount };
+/** Credit after `amount` was written off because the payer stopped paying: the first window again. */
+export function afterDefault(credit: Credit, window: bigint, amount: bigint): Credit {
+  return { window, defaulted: credit.defaulted + amount };
 }
 
 /** Whether a channel has lost us so much that not even one piece fits the limit. */
@@ -73,9 +82,31 @@ export function isBad(credit: Credit, terms: CreditTerms, piecePrice: bigint): b
  * The credit of a channel that is met again: what was written off before is remembered, as far as it leaves
  * room for one piece, since not all of it was a default.
  */
-export function remembered(terms: CreditTerms, piecePrice: bigint, writtenOff: bigint): Credit {
+export function remembered(
+  terms: CreditTerms,
+  piecePrice: bigint,
+  writtenOff: bigint,
+  window = piecePrice,
+): Credit {
   const room = terms.exposureMax - terms.minStep - piecePrice;
-  return { window: piecePrice, defaulted: max(0n, min(writtenOff, room)) };
+  return { window, defaulted: max(0n, min(writtenOff, room)) };
+}
+
+/**
+ * The first window where credit is counted in blocks: a block for a stranger; for who has paid before as much as that and
+ * two blocks, up to a piece. A payer whose connection ended in the middle of a piece is ahead by no more than it has paid,
+ * and what the prices of single blocks lose to rounding is less than a block.
+ */
+export function blockWindow(blockPrice: bigint, piecePrice: bigint, paid: bigint): bigint {
+  return paid === 0n ? blockPrice : min(piecePrice, paid + 2n * blockPrice);
+}
+
+/**
+ * Whether a piece can be fetched to its end where credit is counted in blocks, even if all of the prepay was lost with an
+ * earlier connection.
+ */
+export function canFetch(blockPrice: bigint, piecePrice: bigint, prepay: bigint): boolean {
+  return prepay + blockPrice >= piecePrice;
 }
 
 function min(a: bigint, b: bigint): bigint {

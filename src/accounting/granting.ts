@@ -1,17 +1,33 @@
 /**
- * Granting pieces against a channel's credit and giving up what will not be paid (wire.md 4). Every grant is
- * durable before it is answered. A piece that may not be granted yet stalls its session; a voucher, a top-up
- * or a write-off wakes it again.
+ * Granting pieces, or blocks where ticks pay, against a channel's credit and giving up what will not be paid (wire.md
+ * 4, ticks.md 6). Every grant is durable before it is answered. What may not be granted yet stalls its session; a
+ * voucher, a tick, a top-up or a write-off wakes it again.
  */
 import type { Clock } from '../clock.js';
-import { defaultAfterMs, staleGrantMs, voucherLateMs } from '../limits.js';
+import { blockBytesMax, defaultAfterMs, staleGrantMs, voucherLateMs } from '../limits.js';
 import type { Status } from '../native/records.js';
-import { adopt, type ChannelAccount, type PayeeSession, unpaid } from './account.js';
+import {
+  adopt,
+  type ChannelAccount,
+  firstWindow,
+  isByBlock,
+  type PayeeSession,
+  unitOf,
+  unpaid,
+} from './account.js';
 import type { Book } from './book.js';
 import * as Credit from './credit.js';
 import * as Tariff from './tariff.js';
 
-export type Admission = 'serve' | 'wait' | 'refuse';
+/** Whether a piece may be served: 'serve' all of it, a number so many bytes of it, 'wait' until something changes. */
+export type Admission = 'serve' | number | 'wait' | 'refuse';
+
+/** What is asked for: a piece of `bytes`, of which the peer lacks some; what it has is granted. */
+export interface Wanted {
+  readonly piece: number;
+  readonly bytes: number;
+  readonly lacking: number;
+}
 
 export interface GrantingEvents {
   /** The session may try its stalled requests again. */
@@ -25,8 +41,9 @@ export interface GrantingEvents {
 }
 
 export interface Granting {
-  admit(session: PayeeSession, piece: number, bytes: number): Promise<Admission>;
-  /** All blocks of a granted piece were handed to the socket. */
+  /** Grants the whole piece, or as much of what is wanted as the window has room for where credit is by blocks. */
+  admit(session: PayeeSession, wanted: Wanted): Promise<Admission>;
+  /** All that was granted of a piece has left. */
   sent(session: PayeeSession, piece: number): void;
   /** The channel changed: wakes what is stalled. */
   wake(account: ChannelAccount): void;
@@ -40,7 +57,7 @@ export interface Granting {
    */
   forgive(session: PayeeSession): Promise<void>;
   /** Starts the clock after which an unpaid rest without sessions counts as a default. */
-  watchDefault(account: ChannelAccount, session: number, piecePrice: bigint): void;
+  watchDefault(session: PayeeSession): void;
 }
 
 export interface GrantingPorts {
@@ -51,25 +68,42 @@ export interface GrantingPorts {
 }
 
 export function createGranting({ book, clock, isRetired }: GrantingPorts, events: GrantingEvents): Granting {
-  async function admit(session: PayeeSession, piece: number, bytes: number): Promise<Admission> {
+  async function admit(session: PayeeSession, wanted: Wanted): Promise<Admission> {
     const { account } = session;
     for (;;) {
       const { changes } = account;
-      const admission = await tryGrant(session, piece, bytes);
+      const admission = await tryGrant(session, wanted);
       // A voucher that was booked meanwhile has woken nobody yet: the answer is out of date.
       if (admission !== 'wait' || account.changes === changes) return admission;
     }
   }
 
-  async function tryGrant(session: PayeeSession, piece: number, bytes: number): Promise<Admission> {
+  async function tryGrant(session: PayeeSession, wanted: Wanted): Promise<Admission> {
     const { account } = session;
-    const piecePrice = Tariff.price(session.offer.priceMiB, BigInt(bytes));
-    const bad = Credit.isBad(account.credit, session.terms, piecePrice);
+    const unit = unitOf(session);
+    const bad = Credit.isBad(account.credit, unit.terms, unit.price);
     const ending = account.closing || isRetired(account.voucherKey);
     if (ending || session.ended || session.link.closed || bad) return 'refuse';
-    const exposureLimit = Credit.unpaidMax(account.credit, session.terms, piecePrice);
-    const [outcome] = await book.commit([{ kind: 'grant', session: session.index, bytes, exposureLimit }]);
-    return settleGrant(session, piece, bytes, outcome!.status, () => adopt(account, outcome!));
+    const exposureLimit = Credit.unpaidMax(account.credit, unit.terms, unit.price);
+    const isPart = isByBlock(session);
+    const bytes = isPart ? fitting(session, wanted.lacking, exposureLimit) : wanted.bytes;
+    const price = Tariff.priceStep(session.offer.priceMiB, session.grantedBytes, BigInt(bytes));
+    account.asked += price;
+    try {
+      const [outcome] = await book.commit([{ kind: 'grant', session: session.index, bytes, exposureLimit }]);
+      const publish = (): void => adopt(account, outcome!);
+      const admission = settleGrant(session, wanted.piece, bytes, outcome!.status, publish);
+      return isPart && admission === 'serve' ? bytes : admission;
+    } finally {
+      account.asked -= price;
+    }
+  }
+
+  /** Whole blocks, at least one, as many as fit under the limit besides what is on its way to the ledger. */
+  function fitting({ account, offer }: PayeeSession, lacking: number, exposureLimit: bigint): number {
+    const room = Tariff.bytesFor(offer.priceMiB, exposureLimit - unpaid(account) - account.asked);
+    const blocks = room < 0n ? 0n : room / BigInt(blockBytesMax);
+    return Math.min(lacking, Math.max(1, Number(blocks)) * blockBytesMax);
   }
 
   function settleGrant(
@@ -119,9 +153,7 @@ export function createGranting({ book, clock, isRetired }: GrantingPorts, events
         return stall(session);
       }
       session.choked = true;
-      session.cancelLate = clock.after(defaultAfterMs, () =>
-        takeDefault(session.account, session.index, session.piecePrice),
-      );
+      session.cancelLate = clock.after(defaultAfterMs, () => takeDefault(session));
       events.onLate(session);
     });
   }
@@ -141,12 +173,18 @@ export function createGranting({ book, clock, isRetired }: GrantingPorts, events
     await giveUp(session.account, session.index, value);
   }
 
-  /** Gives up what the channel owes: the window is free again, but back to one piece. */
-  function takeDefault(account: ChannelAccount, session: number, piecePrice: bigint): void {
-    giveUp(account, session, unpaid(account)).then((amount) => {
-      if (amount > 0n) account.credit = Credit.afterDefault(account.credit, piecePrice, amount);
+  /** Gives up what the channel owes: the window is free again, but back to its beginning. */
+  function takeDefault(session: PayeeSession): void {
+    const { account } = session;
+    giveUp(account, session.index, unpaid(account)).then((amount) => {
+      if (amount > 0n) fallBack(session, amount);
       wake(account);
     }, events.onFailure);
+  }
+
+  function fallBack({ account, prices, requiresTicks }: PayeeSession, amount: bigint): void {
+    const window = firstWindow(prices, requiresTicks, account.authorized);
+    account.credit = Credit.afterDefault(account.credit, window, amount);
   }
 
   function pause(account: ChannelAccount): void {
@@ -188,7 +226,7 @@ export function createGranting({ book, clock, isRetired }: GrantingPorts, events
     await book.commit([
       { kind: 'session_close', session: session.index, deliveredBytes: session.deliveredBytes },
     ]);
-    if (account.sessions.size === 0) watchDefault(account, session.index, session.piecePrice);
+    if (account.sessions.size === 0) watchDefault(session);
     else wake(account);
   }
 
@@ -211,16 +249,17 @@ export function createGranting({ book, clock, isRetired }: GrantingPorts, events
     const stale = session.grantedBefore - account.writtenOff - account.authorized;
     if (stale <= 0n) return;
     const amount = await giveUp(account, session.index, stale);
-    if (amount > 0n) account.credit = Credit.afterDefault(account.credit, session.piecePrice, amount);
+    if (amount > 0n) fallBack(session, amount);
     wake(account);
   }
 
-  function watchDefault(account: ChannelAccount, session: number, piecePrice: bigint): void {
+  function watchDefault(session: PayeeSession): void {
+    const { account } = session;
     account.cancelDefault?.();
     if (unpaid(account) === 0n) return;
     account.cancelDefault = clock.after(defaultAfterMs, () => {
       account.cancelDefault = undefined;
-      if (account.sessions.size === 0) takeDefault(account, session, piecePrice);
+      if (account.sessions.size === 0) takeDefault(session);
     });
   }
 

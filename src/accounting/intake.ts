@@ -1,23 +1,29 @@
 /**
- * The way of a voucher from the wire to the ledger, in batches: keep the highest of each session, screen
+ * The way of vouchers and ticks from the wire to the ledger, in batches: keep the highest of each session, screen
  * what costs nothing to refuse, verify the signatures of the rest in the wide pool, then commit. One batch is
  * verified at a time, beside the commit of the one before; what arrives meanwhile forms the next one. A voucher that is
  * not urgent waits a little for better ones, or goes with the next that is. Cost: O(batch), one screen, one verify and
  * one commit each.
  */
-import { amountOf } from '../channels/voucher.js';
 import type { Clock } from '../clock.js';
 import { batchCommandsMax, intakeQueueMax, voucherPatienceMs } from '../limits.js';
-import type { Command, Outcome, Status, VoucherClaim } from '../native/records.js';
+import type { Command, Outcome, Status, TickClaim, VoucherClaim } from '../native/records.js';
 import type { Book } from './book.js';
+
+/** What a payer shows for what it owes: a voucher, a tick voucher with a tick, or the next tick of the current chain. */
+export type Evidence =
+  | { readonly kind: 'voucher'; readonly row: Uint8Array; readonly final: boolean }
+  | { readonly kind: 'tick_voucher'; readonly row: Uint8Array }
+  | { readonly kind: 'tick'; readonly count: number; readonly tick: Uint8Array };
 
 export interface Submission {
   /** Session index in the ledger. */
   readonly session: number;
   readonly voucherKey: Uint8Array;
   readonly payee: Uint8Array;
-  readonly row: Uint8Array;
-  readonly final: boolean;
+  /** What the evidence claims, in base units. */
+  readonly claim: bigint;
+  readonly evidence: Evidence;
 }
 
 /** What became of a voucher. `outcome` is there once the ledger decided. */
@@ -27,7 +33,10 @@ export interface Verdict {
 }
 
 /** Checks signatures for the engine's domain, in a batch; one status each. */
-export type VerifyClaims = (claims: readonly VoucherClaim[]) => Promise<readonly Status[]>;
+export interface Verifier {
+  vouchers(claims: readonly VoucherClaim[]): Promise<readonly Status[]>;
+  ticks(claims: readonly TickClaim[]): Promise<readonly Status[]>;
+}
 
 interface Waiting {
   readonly submission: Submission;
@@ -43,7 +52,7 @@ export interface Intake {
   readonly waitingCount: number;
 }
 
-export function createIntake(book: Book, verify: VerifyClaims, clock: Clock): Intake {
+export function createIntake(book: Book, verifier: Verifier, clock: Clock): Intake {
   const waiting = new Map<number, Waiting>();
   let busy = false;
   let hurried = false;
@@ -68,7 +77,7 @@ export function createIntake(book: Book, verify: VerifyClaims, clock: Clock): In
     let committing = Promise.resolve();
     while (waiting.size > 0 && hurried) {
       hurried = waiting.size > batchCommandsMax;
-      const signed = await check(book, verify, take());
+      const signed = await check(book, verifier, take());
       // No batch runs ahead of another by more than its signatures: commits keep their order.
       await committing;
       committing = commit(book, signed);
@@ -101,7 +110,7 @@ export function createIntake(book: Book, verify: VerifyClaims, clock: Clock): In
       if (waiting.size >= intakeQueueMax) return Promise.resolve({ status: 'rate_limited' });
       const before = waiting.get(submission.session);
       if (before) {
-        const lower = amountOf(before.submission.row) > amountOf(submission.row);
+        const lower = before.submission.claim > submission.claim;
         if (lower) return Promise.resolve({ status: 'superseded' });
         before.resolve({ status: 'superseded' });
       }
@@ -115,15 +124,36 @@ export function createIntake(book: Book, verify: VerifyClaims, clock: Clock): In
 }
 
 /** Answers the vouchers that need no commit; gives the others. */
-async function check(book: Book, verify: VerifyClaims, batch: readonly Waiting[]): Promise<Waiting[]> {
+async function check(book: Book, verifier: Verifier, batch: readonly Waiting[]): Promise<Waiting[]> {
   try {
     const passed = keepOk(batch, book.screen(batch.map(toCommand)));
     if (passed.length === 0) return passed;
-    return keepOk(passed, await verify(passed.map((one) => one.submission)));
+    return keepOk(passed, await verify(verifier, passed));
   } catch (reason) {
     for (const one of batch) one.reject(reason);
     return [];
   }
+}
+
+/** A status for each: plain vouchers and tick vouchers apart, side by side; a tick is checked by the ledger. */
+async function verify(verifier: Verifier, batch: readonly Waiting[]): Promise<readonly Status[]> {
+  const vouchers: VoucherClaim[] = [];
+  const ticks: TickClaim[] = [];
+  for (const { submission } of batch) {
+    const { voucherKey, payee, evidence } = submission;
+    if (evidence.kind === 'tick') continue;
+    (evidence.kind === 'voucher' ? vouchers : ticks).push({ voucherKey, payee, row: evidence.row });
+  }
+  const none: readonly Status[] = [];
+  const found = await Promise.all([
+    vouchers.length > 0 ? verifier.vouchers(vouchers) : none,
+    ticks.length > 0 ? verifier.ticks(ticks) : none,
+  ]);
+  const [ofVouchers, ofTicks] = found.map((statuses) => statuses.values());
+  return batch.map(({ submission: { evidence } }) => {
+    if (evidence.kind === 'tick') return 'ok';
+    return (evidence.kind === 'voucher' ? ofVouchers : ofTicks)!.next().value!;
+  });
 }
 
 function keepOk(batch: readonly Waiting[], statuses: readonly Status[]): Waiting[] {
@@ -147,6 +177,6 @@ async function commit(book: Book, batch: readonly Waiting[]): Promise<void> {
   }
 }
 
-function toCommand({ submission: { session, row, final } }: Waiting): Command {
-  return { kind: 'voucher', session, row, final, verified: true };
+function toCommand({ submission: { session, evidence } }: Waiting): Command {
+  return evidence.kind === 'tick' ? { ...evidence, session } : { ...evidence, session, verified: true };
 }

@@ -3,7 +3,7 @@
  * seeder whom to serve. Money is decided here in the order of wire.md 6; durability is the book's, signatures
  * the native module's, the chain is asked through `lookUp`.
  */
-import type { ChannelFacts, Domain } from '../channels/channel.js';
+import type { ChannelFacts } from '../channels/channel.js';
 import type { PayLink } from '../channels/link.js';
 import type { Message, MessageType, RejectCode } from '../channels/message.js';
 import {
@@ -12,27 +12,29 @@ import {
   type Delegation,
   type Offer,
   offerDigest,
-  receiptDigest,
   sessionId,
 } from '../channels/terms.js';
-import { amountOf, NONE } from '../channels/voucher.js';
+import * as Tick from '../channels/tick.js';
+import { NONE } from '../channels/voucher.js';
 import {
   acceptRetriesMax,
   acceptRetryMs,
+  blockBytesMax,
   offerLifetimeSeconds,
   voucherBurstMax,
-  vouchersPerSecondMax,
 } from '../limits.js';
-import type { Status } from '../native/records.js';
 import { sameBytes } from '../units.js';
-import { adopt, type ChannelAccount, keyOf, type PayeeSession, unpaid } from './account.js';
+import { type ChannelAccount, isByBlock, keyOf, type PayeeSession, type Prices } from './account.js';
 import { type AccountEvents, type AccountPorts, createAccounts } from './accounts.js';
 import type { Bans } from './bans.js';
 import { isLedgerFailure } from './book.js';
 import * as Credit from './credit.js';
-import { type Admission, createGranting } from './granting.js';
-import type { Intake, Verdict } from './intake.js';
+import { type Admission, createGranting, type Wanted } from './granting.js';
+import { type Counter, createTaking, type TakingPorts } from './taking.js';
 import * as Tariff from './tariff.js';
+
+/** Whether blocks can be paid one by one (ticks.md): never, if the payer wants, or always. */
+export type TickTerms = 'off' | 'offer' | 'require';
 
 /** What a payee sells and at what risk. Amounts in base units. */
 export interface PayeeTerms {
@@ -42,18 +44,21 @@ export interface PayeeTerms {
   readonly prepay: bigint;
   /** The most one channel may owe: E_payee. */
   readonly exposureMax: bigint;
+  readonly ticks: TickTerms;
 }
 
-export interface PayeePorts extends AccountPorts {
-  readonly domain: Domain;
-  readonly payee: Uint8Array;
+/** How a connection is sold to. */
+export interface Sale {
+  readonly pieceLength: number;
+  /** Whether blocks can be granted and paid one by one. */
+  readonly byBlock: boolean;
+}
+
+export interface PayeePorts extends AccountPorts, TakingPorts {
   readonly challengePeriod: number;
   readonly delegate: Uint8Array;
   readonly delegation: Delegation | undefined;
-  readonly intake: Intake;
   readonly bans: Bans;
-  /** Signs digests with the delegate's key: 64 bytes, r ‖ vs. */
-  readonly sign: (digest: Uint8Array) => Uint8Array;
   /** The address that signed, or undefined for a bad signature. */
   readonly recover: (digest: Uint8Array, signature: Uint8Array) => Promise<Uint8Array | undefined>;
   readonly randomBytes: (count: number) => Uint8Array;
@@ -73,11 +78,13 @@ export interface PayeeEvents extends AccountEvents {
 }
 
 export interface Payee {
-  attach(link: PayLink, pieceLength: number): void;
+  attach(link: PayLink, sale: Sale): void;
   onMessage(link: PayLink, message: Message): void;
   onInvalid(link: PayLink, refused: MessageType, code: RejectCode): void;
   detach(link: PayLink): Promise<void>;
-  admit(link: PayLink, piece: number, bytes: number): Promise<Admission>;
+  admit(link: PayLink, wanted: Wanted): Promise<Admission>;
+  /** Whether credit is counted in blocks: they have to be asked for in the order of the requests. */
+  isByBlock(link: PayLink): boolean;
   sent(link: PayLink, piece: number): void;
   delivered(link: PayLink, bytes: number): void;
   /** Before a close of these channels, or of all: has what is granted paid, then serves them no more. */
@@ -90,16 +97,13 @@ export interface Payee {
   activeKeys(): Uint8Array[];
 }
 
-interface Desk {
-  readonly link: PayLink;
-  readonly pieceLength: number;
+interface Desk extends Counter {
+  readonly prices: Prices;
+  readonly ticks: TickTerms;
   offer: Offer;
   digest: Uint8Array;
-  session: PayeeSession | undefined;
   usedNonces: string[];
   retries: number;
-  tokens: number;
-  refilledMs: number;
   cancelRetry: (() => void) | undefined;
   busy: boolean;
 }
@@ -122,6 +126,8 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
     onFailure: events.onFailure,
   });
 
+  const taking = createTaking(ports, granting, (link, refused, code) => refuse(link, refused, code));
+
   /** Sends a reject and counts it; ends the connection when that bans the peer. */
   function refuse(link: PayLink, refused: MessageType, code: RejectCode, detail = ''): void {
     link.send({ type: 'reject', refused, code, detail });
@@ -132,27 +138,27 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
     link.close('banned');
   }
 
-  function makeOffer(link: PayLink): Offer {
+  function makeOffer(link: PayLink, ticks: TickTerms, prices: Prices): Offer {
     return {
       domain: ports.domain,
       payee: ports.payee,
       priceMiB: terms.priceMiB,
       windowBytes: terms.windowBytes,
-      minStep: terms.minStep,
-      prepay: terms.prepay,
+      minStep: ticks === 'require' ? 0n : terms.minStep,
+      // Who pays by ticks pays blocks of a piece before it is whole.
+      prepay: ticks === 'off' || terms.prepay > prices.piece ? terms.prepay : prices.piece,
       expiry: ports.clock.unixSeconds() + offerLifetimeSeconds,
       nonce: ports.randomBytes(16),
       infohash: link.infohash,
       challengePeriod: ports.challengePeriod,
       delegate: ports.delegate,
       delegation: ports.delegation,
-      // Ticks are not taken yet.
-      tickLength: 0,
+      tickLength: ticks === 'off' ? 0 : Tick.CHAIN_LENGTH_MAX,
     };
   }
 
   function sendOffer(desk: Desk): void {
-    desk.offer = makeOffer(desk.link);
+    desk.offer = makeOffer(desk.link, desk.ticks, desk.prices);
     desk.digest = offerDigest(desk.offer);
     desk.link.send({ type: 'offer', offer: desk.offer, signature: ports.sign(desk.digest) });
   }
@@ -168,7 +174,7 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
     const signer = await ports.recover(digest, signature);
     if (!signer || !sameBytes(signer, accept.voucherKey)) return refuse(link, 'accept', 'bad_proof');
 
-    const found = await accounts.open(accept.voucherKey, piecePriceOf(desk));
+    const found = await accounts.open(accept.voucherKey, desk.prices, desk.ticks === 'require');
     if ('refusal' in found) {
       refuse(link, 'accept', found.refusal, found.detail);
       if (found.mayChange) offerAgain(desk);
@@ -195,7 +201,8 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
     desk.session = startSession(desk, account, outcome!.session!, opened.sessionId);
     desk.retries = 0;
     link.send({ type: 'state', role: 'payee', row: account.row, deposit: account.deposit });
-    acknowledge(desk.session);
+    if (account.chain) link.send({ type: 'tick_voucher', row: account.chain });
+    taking.acknowledge(desk.session);
     events.onStanding(link, 'paid');
     events.onResume(link);
   }
@@ -206,6 +213,9 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
     if (desk.usedNonces.includes(Buffer.from(accept.nonce).toString('hex'))) return 'duplicate';
     if (desk.offer.expiry < ports.clock.unixSeconds()) return 'expired';
     if (accept.prepay > desk.offer.prepay) return 'malformed';
+    const { block, piece } = desk.prices;
+    if (desk.ticks === 'require' && !Credit.canFetch(block, piece, accept.prepay))
+      return 'exposure_too_small';
     return ports.bans.isBanned(keyOf(accept.voucherKey)) ? 'banned' : undefined;
   }
 
@@ -218,12 +228,12 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
       offer: desk.offer,
       offerDigest: desk.digest,
       terms: creditTerms,
-      piecePrice: piecePriceOf(desk),
+      prices: desk.prices,
+      requiresTicks: desk.ticks === 'require',
       underWay: new Map(),
       grantedBytes: 0n,
       deliveredBytes: 0,
       forgivenBytes: 0n,
-      vouchers: 0,
       authorizedBefore: account.authorized,
       grantedBefore: account.granted,
       receipt: undefined,
@@ -241,8 +251,12 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
     return session;
   }
 
-  function piecePriceOf(desk: Desk): bigint {
-    return Tariff.price(desk.offer.priceMiB, BigInt(desk.pieceLength));
+  function pricesOf(pieceLength: number): Prices {
+    const block = Math.min(pieceLength, blockBytesMax);
+    return {
+      piece: Tariff.price(terms.priceMiB, BigInt(pieceLength)),
+      block: Tariff.price(terms.priceMiB, BigInt(block)),
+    };
   }
 
   function offerAgain(desk: Desk): void {
@@ -250,95 +264,6 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
     desk.cancelRetry = ports.clock.after(acceptRetryMs, () => {
       if (!desk.link.closed) sendOffer(desk);
     });
-  }
-
-  async function onVoucher(desk: Desk, row: Uint8Array, final: boolean): Promise<void> {
-    const { link, session } = desk;
-    if (!takeToken(desk)) return refuse(link, 'voucher', 'rate_limited');
-    if (!session) return refuse(link, 'voucher', 'no_session');
-    const { account } = session;
-    const before = account.authorized;
-    const { index } = session;
-    const verdict = await ports.intake.submit(
-      { session: index, voucherKey: account.voucherKey, payee: ports.payee, row, final },
-      final || isAwaited(session),
-    );
-    if (verdict.status === 'superseded') {
-      // The better one is answered for both; what the head covers has had its answer coming.
-      if (amountOf(row) <= account.authorized) acknowledge(session);
-      return;
-    }
-    if (verdict.status === 'ok') credit(session, verdict, row, before);
-    if (!session.resynced && (verdict.status === 'ok' || verdict.status === 'not_increasing')) {
-      session.resynced = true;
-      await granting.forgive(session);
-    }
-    if (verdict.status === 'ok') acknowledge(session);
-    else if (verdict.status !== 'not_increasing') {
-      return refuse(link, 'voucher', toReject(verdict.status));
-    } else acknowledge(session);
-    if (final) sendReceipt(session);
-  }
-
-  /** Whether something depends on the next voucher: a stalled piece, a window that grows, or one that is nearly full. */
-  function isAwaited({ account, resynced }: PayeeSession): boolean {
-    if (!resynced || !Credit.isFull(account.credit, creditTerms)) return true;
-    for (const session of account.sessions) if (session.stalled) return true;
-    return unpaid(account) * 4n > account.credit.window * 3n;
-  }
-
-  function credit(session: PayeeSession, verdict: Verdict, row: Uint8Array, before: bigint): void {
-    const { account } = session;
-    const outcome = verdict.outcome!;
-    if (outcome.authorized < account.authorized) return;
-    adopt(account, outcome);
-    account.row = row;
-    session.vouchers++;
-    const paid = account.authorized - before;
-    account.credit = Credit.afterVoucher(account.credit, session.terms, session.piecePrice, paid);
-    granting.wake(account);
-  }
-
-  function acknowledge(session: PayeeSession): void {
-    const { account } = session;
-    session.link.send({
-      type: 'ack',
-      authorized: account.authorized,
-      granted: session.grantedBytes,
-      delivered: BigInt(session.deliveredBytes),
-      deposit: account.deposit,
-      windowBytes: Tariff.bytesFor(session.offer.priceMiB, account.credit.window),
-    });
-  }
-
-  function sendReceipt(session: PayeeSession): void {
-    const { account, link } = session;
-    const last = session.receipt?.receipt;
-    if (last?.head !== account.authorized || last.bytes !== session.grantedBytes) {
-      const receipt = {
-        session: session.id,
-        infohash: link.infohash,
-        offerDigest: session.offerDigest,
-        bytes: session.grantedBytes,
-        amount: account.authorized - session.authorizedBefore,
-        head: account.authorized,
-        time: ports.clock.unixSeconds(),
-        payee: ports.payee,
-        voucherKey: account.voucherKey,
-      };
-      session.receipt = { receipt, signature: ports.sign(receiptDigest(ports.domain, receipt)) };
-    }
-    link.send({ type: 'receipt', ...session.receipt! });
-  }
-
-  function takeToken(desk: Desk): boolean {
-    const nowMs = ports.clock.monotonicMs();
-    const refill = ((nowMs - desk.refilledMs) / 1000) * vouchersPerSecondMax;
-    desk.tokens = Math.min(voucherBurstMax, desk.tokens + refill) - 1;
-    desk.refilledMs = nowMs;
-    if (desk.tokens >= 0) return true;
-    desk.tokens = 0;
-    return false;
   }
 
   /** Runs what a message asks for. What fails ends this connection; a failing ledger ends serving. */
@@ -351,12 +276,15 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
   }
 
   return {
-    attach(link, pieceLength) {
+    attach(link, { pieceLength, byBlock }) {
       if (ports.bans.isBanned(link.address)) return link.close('banned');
+      const prices = pricesOf(pieceLength);
+      const ticks = byBlock ? terms.ticks : 'off';
       const desk: Desk = {
         link,
-        pieceLength,
-        offer: makeOffer(link),
+        prices,
+        ticks,
+        offer: makeOffer(link, ticks, prices),
         digest: NONE,
         session: undefined,
         usedNonces: [],
@@ -365,9 +293,10 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
         refilledMs: ports.clock.monotonicMs(),
         cancelRetry: undefined,
         busy: false,
+        chain: undefined,
       };
       desks.set(link.id, desk);
-      if (!Credit.canSell(creditTerms, piecePriceOf(desk))) {
+      if (!Credit.canSell(creditTerms, prices.piece)) {
         return link.send({ type: 'reject', refused: 'offer', code: 'exposure_too_small', detail: '' });
       }
       sendOffer(desk);
@@ -386,15 +315,16 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
           return run(desk, work);
         }
         case 'voucher':
-          return run(desk, onVoucher(desk, message.row, message.final));
+          return run(desk, taking.voucher(desk, message.row, message.final));
         case 'state':
           // The payer shows what it signed: a valid higher voucher is taken like any other.
-          if (message.role === 'payer' && desk.session) run(desk, onVoucher(desk, message.row, false));
+          if (message.role === 'payer' && desk.session) run(desk, taking.voucher(desk, message.row, false));
           return;
         case 'tick_voucher':
         case 'tick':
-          // No offer has promised to take them.
-          return refuse(link, message.type, 'unsupported_type');
+          if (desk.offer.tickLength === 0) return refuse(link, message.type, 'unsupported_type');
+          if (message.type === 'tick_voucher') return run(desk, taking.tickVoucher(desk, message.row));
+          return run(desk, taking.tick(desk, message.count, message.tick));
         default:
           return;
       }
@@ -412,9 +342,13 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
       await granting.end(desk.session);
       accounts.leave(desk.session.account);
     },
-    async admit(link, piece, bytes) {
+    async admit(link, wanted) {
       const session = desks.get(link.id)?.session;
-      return session ? granting.admit(session, piece, bytes) : 'refuse';
+      return session ? granting.admit(session, wanted) : 'refuse';
+    },
+    isByBlock(link) {
+      const session = desks.get(link.id)?.session;
+      return session !== undefined && isByBlock(session);
     },
     sent(link, piece) {
       const session = desks.get(link.id)?.session;
@@ -436,22 +370,4 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
     },
     activeKeys: () => accounts.all.map((account) => account.voucherKey),
   };
-}
-
-function toReject(status: Status | Verdict['status']): RejectCode {
-  switch (status) {
-    case 'below_step':
-    case 'exceeds_deposit':
-    case 'exceeds_granted':
-    case 'rate_limited':
-      return status;
-    case 'bad_range':
-    case 'bad_signature':
-      return 'bad_signature';
-    case 'closing':
-    case 'closed':
-      return 'channel_closing';
-    default:
-      return 'unavailable';
-  }
 }

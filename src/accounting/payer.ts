@@ -1,7 +1,7 @@
 /**
  * The paying side of pw_pay (wire.md 3–7): judges offers, opens sessions on a channel, reserves every piece
- * in the budget before it is asked for, and pays it once it is verified and written. A voucher leaves only
- * after its record is synced. Which channel pays whom is the engine's choice, through `channelFor`.
+ * in the budget before it is asked for, and pays it once it is verified and written, or by ticks as its blocks come
+ * (ticks.md). What pays leaves only after its record is synced. Which channel pays whom is the engine's choice, through `channelFor`.
  */
 import type { PayLink } from '../channels/link.js';
 import type { Ack, Message, RejectCode } from '../channels/message.js';
@@ -13,26 +13,31 @@ import {
   receiptDigest,
   sessionId,
 } from '../channels/terms.js';
-import { amountOf, isNone, NONE } from '../channels/voucher.js';
+import * as Tick from '../channels/tick.js';
+import { amountOf, isNone } from '../channels/voucher.js';
 import { offersPerLinkMax } from '../limits.js';
 import type { Status } from '../native/records.js';
 import { sameBytes } from '../units.js';
 import { type Book, isLedgerFailure } from './book.js';
-import { acknowledge, beginHead, type Head, type PayingChannel, publish } from './head.js';
+import { acknowledge, beginHead, type Head, type PayingChannel, publish, show } from './head.js';
 import { checkOffer, type OfferPorts } from './offers.js';
-import * as Tariff from './tariff.js';
+import { advance, arrivedPrice, openPurse, type Purse, type Standing, type Told } from './purse.js';
+import { begin, planTicks, reveal } from './revealing.js';
 
 export interface PayerPorts extends OfferPorts {
   readonly book: Book;
   /** Base units we are willing to pay ahead. */
   readonly prepayMax: bigint;
+  /**
+   * The piece length where blocks are paid one by one to sellers that take ticks; what is paid ahead then is a piece
+   * less a block. Undefined pays whole pieces.
+   */
+  readonly payTicksFor: number | undefined;
   /** Signs a digest with the voucher key of a channel. */
   readonly signAs: (voucherKey: Uint8Array, digest: Uint8Array) => Uint8Array;
   /** An open channel to this payee, opened if need be; undefined when there is no money for one. */
   readonly channelFor: (offer: Offer, link: PayLink) => Promise<PayingChannel | undefined>;
 }
-
-export type Standing = 'waiting' | 'ready' | 'refused' | 'exhausted';
 
 export interface PayerEvents {
   /** The peer sells to us from now on, or no longer. `code` says why not. */
@@ -46,6 +51,8 @@ export interface PayerEvents {
   onTrouble(reason: unknown): void;
 }
 
+export type { Standing } from './purse.js';
+
 export type Reservation = 'ok' | 'wait' | 'stop';
 
 export interface Payer {
@@ -56,6 +63,8 @@ export interface Payer {
   offerOf(link: PayLink): Offer | undefined;
   standingOf(link: PayLink): Standing;
   reserve(link: PayLink, piece: number, bytes: number): Promise<Reservation>;
+  /** A block of a reserved piece came from this connection. Does nothing where pieces are paid as a whole. */
+  arrived(link: PayLink, piece: number, bytes: number): void;
   /** A piece from this connection is verified and written: pays it. */
   received(link: PayLink, piece: number, bytes: number): Promise<void>;
   /** A reserved piece will not come from this connection. Due for every reserved piece, also after a close. */
@@ -70,43 +79,6 @@ export interface Payer {
 
 /** Receipts that are looked at on one connection. */
 const RECEIPTS_MAX = 16;
-
-interface Told {
-  readonly offer: Offer;
-  readonly signature: Uint8Array;
-}
-
-interface Asked {
-  readonly bytes: number;
-  readonly session: number;
-  readonly head: Head;
-}
-
-interface Purse {
-  readonly link: PayLink;
-  standing: Standing;
-  /** Offers that came so far, and the newest one while an older one is being judged. */
-  offers: number;
-  nextOffer: Told | undefined;
-  judging: boolean;
-  offer: Offer | undefined;
-  digest: Uint8Array;
-  head: Head | undefined;
-  /** An offer that there was no channel for. */
-  declined: Told | undefined;
-  session: number | undefined;
-  /** Pieces asked for and not yet received; a piece stays with the session that it was asked under. */
-  readonly outstanding: Map<number, Asked>;
-  /** Whether the payee has shown its row in this session: it does so once. */
-  stateSeen: boolean;
-  /** The deposit that the payee last said it counts. */
-  depositSeen: bigint;
-  receipts: number;
-  /** The money did not suffice when it was last asked for. */
-  short: boolean;
-  bytes: bigint;
-  onAcked: (() => void) | undefined;
-}
 
 export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
   const purses = new Map<number, Purse>();
@@ -168,7 +140,9 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
       return setStanding(purse, 'exhausted', 'budget_exhausted');
     }
     purse.declined = undefined;
-    const prepay = offer.prepay < ports.prepayMax ? offer.prepay : ports.prepayMax;
+    const pieceLength = ports.payTicksFor;
+    const plan = pieceLength === undefined ? undefined : planTicks(offer, pieceLength, ports.prepayMax);
+    const prepay = plan?.prepay ?? (offer.prepay < ports.prepayMax ? offer.prepay : ports.prepayMax);
     const accept = { offerDigest: digest, nonce: offer.nonce, voucherKey: channel.voucherKey, prepay };
     const connection = { payerPeerId: link.localPeerId, payeePeerId: link.peerId, infohash: link.infohash };
     const proof = acceptDigest(ports.domain, accept, connection);
@@ -185,8 +159,11 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
     ]);
     if (outcome!.status !== 'ok') return setStanding(purse, 'refused', 'unavailable');
     await closeSession(purse);
-    const fresh = { session: outcome!.session, bytes: 0n, stateSeen: false };
-    Object.assign(purse, { offer, digest, head: headOf(channel), ...fresh });
+    const [head, session] = [headOf(channel), outcome!.session!];
+    const received = (): bigint => arrivedPrice(purse, session);
+    const ticks = plan && { link, session, head, plan, received, busy: false, again: false };
+    const fresh = { session, ticks, bytes: 0n, stateSeen: false, chainSeen: false };
+    Object.assign(purse, { offer, digest, head, ...fresh });
     link.send({ type: 'accept', accept, signature: ports.signAs(channel.voucherKey, proof) });
   }
 
@@ -204,18 +181,43 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
     if (shown > head.authorized) {
       // Our book is behind what the payee holds: take it over if our own key signed it, ignore it if not.
       const [outcome] = await ports.book.commit([{ kind: 'adopt', channel: head.index, row }]);
-      if (outcome!.status === 'ok') publish(head, row);
+      // The outcome has no row: it was not signed now.
+      if (outcome!.status === 'ok') publish(head, { ...outcome!, row });
     }
     if (shown <= head.authorized) acknowledge(head, shown);
-    if (head.authorized > head.acked) sendVoucher(purse, false);
+    if (head.authorized > head.acked) sendVoucher(purse);
     else purse.link.send({ type: 'state', role: 'payer', row: head.row, deposit: 0n });
+    if (purse.ticks) await begin(ports.book, purse.ticks);
     setStanding(purse, 'ready');
   }
 
-  function sendVoucher(purse: Purse, final: boolean): void {
-    const head = purse.head!;
-    head.sent = head.authorized;
-    purse.link.send({ type: 'voucher', final, row: head.row });
+  /** The payee shows a tick row that claims more than the plain row of its state. */
+  async function onShownChain(purse: Purse, row: Uint8Array): Promise<void> {
+    const { head } = purse;
+    if (!head || purse.session === undefined || purse.chainSeen) return;
+    purse.chainSeen = true;
+    const claim = Tick.claimOf(row);
+    if (claim > head.authorized) {
+      const [outcome] = await ports.book.commit([{ kind: 'adopt_ticks', channel: head.index, row }]);
+      if (outcome!.status === 'ok') publish(head, { ...outcome!, tickRow: row });
+    }
+    if (claim <= head.authorized) acknowledge(head, claim);
+  }
+
+  function sendVoucher(purse: Purse): void {
+    const { head, link, offer } = purse;
+    if (!head!.chain || offer!.tickLength > 0) return show(head!, link, false);
+    run(
+      purse,
+      fold(purse).then(() => show(head!, link, false)),
+    );
+  }
+
+  /** Puts a plain voucher of as much in the place of a chain: the last one is plain, and so is all for who takes no ticks. */
+  async function fold({ head, session }: Purse): Promise<void> {
+    if (!head?.chain || session === undefined) return;
+    const [outcome] = await ports.book.commit([{ kind: 'sign', session, advance: 0n }]);
+    if (outcome!.status === 'ok') publish(head, outcome!);
   }
 
   function onAck(purse: Purse, ack: Ack): void {
@@ -237,7 +239,7 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
       // it goes out with the next piece; the same again would only be refused again.
       const { head } = purse;
       head.sent = head.acked;
-      if (head.authorized - head.sent >= purse.offer!.minStep) sendVoucher(purse, false);
+      if (head.authorized - head.sent >= purse.offer!.minStep) sendVoucher(purse);
       return;
     }
     if (
@@ -256,19 +258,12 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
     if (signer && sameBytes(signer, purse.offer.delegate)) events.onReceipt(purse.link, receipt);
   }
 
-  /** The price of pieces asked for and not yet received: what a payment may run ahead. */
-  function advance(purse: Purse): bigint {
-    let bytes = 0n;
-    for (const asked of purse.outstanding.values()) bytes += BigInt(asked.bytes);
-    return Tariff.priceStep(purse.offer?.priceMiB ?? 0n, purse.bytes, bytes);
-  }
-
   /** Sends what was signed if it is worth a voucher: a step, or all that was asked for has come. */
   function payUp(purse: Purse): void {
     const { head } = purse;
     if (!head || purse.link.closed) return;
     const step = head.authorized - head.sent;
-    if (step > 0n && (step >= purse.offer!.minStep || hasReceivedAll(head))) sendVoucher(purse, false);
+    if (step > 0n && (step >= purse.offer!.minStep || hasReceivedAll(head))) sendVoucher(purse);
   }
 
   function hasReceivedAll(head: Head): boolean {
@@ -288,8 +283,9 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
       return 'stop';
     }
     if (status === 'ok') {
-      purse.outstanding.set(piece, { bytes, session, head });
-      if (purse.offer!.prepay > 0n && ports.prepayMax > 0n) await payAhead(purse, session, head);
+      purse.outstanding.set(piece, { bytes, session, head, arrived: 0 });
+      const isAhead = purse.offer!.prepay > 0n && ports.prepayMax > 0n;
+      if (isAhead && !purse.ticks) await payAhead(purse, session, head);
       return 'ok';
     }
     const why = STOPS[status];
@@ -319,22 +315,28 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
     const ahead = advance(purse);
     const [outcome] = await ports.book.commit([{ kind: 'sign', session, advance: ahead }]);
     if (outcome!.status !== 'ok') return;
-    publish(head, outcome!.row);
-    if (purse.head === head && head.authorized > head.sent) sendVoucher(purse, false);
+    publish(head, outcome!);
+    if (purse.head === head && head.authorized > head.sent) sendVoucher(purse);
   }
 
   async function received(purse: Purse, piece: number, bytes: number): Promise<void> {
     const asked = purse.outstanding.get(piece);
     if (!asked) return;
-    purse.outstanding.delete(piece);
-    const ahead = advance(purse);
-    const command = { kind: 'pay', session: asked.session, piece, bytes, advance: ahead } as const;
-    const [outcome] = await ports.book.commit([command]);
+    const { session } = asked;
+    const ticks = purse.ticks?.session === session ? purse.ticks : undefined;
+    if (!ticks) purse.outstanding.delete(piece);
+    const [outcome] = await ports.book.commit([
+      ticks
+        ? { kind: 'receive', session, piece, bytes }
+        : { kind: 'pay', session, piece, bytes, advance: advance(purse) },
+    ]);
     if (outcome!.status !== 'ok') throw new Error(`the ledger refused a payment: ${outcome!.status}`);
+    purse.outstanding.delete(piece);
     purse.bytes += BigInt(bytes);
-    publish(asked.head, outcome!.row);
+    publish(asked.head, outcome!);
     forgetIfDone(purse);
-    payUp(purse);
+    if (ticks) await reveal(ports.book, ticks);
+    else payUp(purse);
     if (!underWay()) wakeShort();
   }
 
@@ -351,8 +353,7 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
     head.sent = head.acked;
     if (head.authorized === head.acked) return;
     for (const purse of purses.values()) {
-      if (purse.head === head && purse.standing === 'ready' && !purse.link.closed)
-        return sendVoucher(purse, false);
+      if (purse.head === head && purse.standing === 'ready' && !purse.link.closed) return sendVoucher(purse);
     }
   }
 
@@ -360,9 +361,10 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
     if (purse.link.closed && purse.outstanding.size === 0) purses.delete(purse.link.id);
   }
 
-  function run(purse: Purse, work: Promise<void>): void {
-    work.catch((reason) => {
-      purse.link.close('the payer failed');
+  /** Ends when the work has, or has failed and was told of. */
+  function run({ link }: Purse, work: Promise<void>): Promise<void> {
+    return work.catch((reason) => {
+      link.close('the payer failed');
       if (isLedgerFailure(reason)) events.onFailure(reason);
       else events.onTrouble(reason);
     });
@@ -370,28 +372,7 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
 
   return {
     attach(link) {
-      const fresh = {
-        link,
-        standing: 'waiting',
-        offer: undefined,
-        digest: NONE,
-        head: undefined,
-        declined: undefined,
-        nextOffer: undefined,
-      } as const;
-      purses.set(link.id, {
-        ...fresh,
-        offers: 0,
-        receipts: 0,
-        stateSeen: false,
-        depositSeen: 0n,
-        judging: false,
-        short: false,
-        bytes: 0n,
-        session: undefined,
-        outstanding: new Map(),
-        onAcked: undefined,
-      });
+      purses.set(link.id, openPurse(link));
     },
     onMessage(link, message) {
       const purse = purses.get(link.id);
@@ -401,6 +382,8 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
           return onOffer(purse, message);
         case 'state':
           return message.role === 'payee' ? run(purse, onState(purse, message.row)) : undefined;
+        case 'tick_voucher':
+          return run(purse, onShownChain(purse, message.row));
         case 'ack':
           return onAck(purse, message);
         case 'receipt':
@@ -424,6 +407,13 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
     async reserve(link, piece, bytes) {
       const purse = purses.get(link.id);
       return purse ? reserve(purse, piece, bytes) : 'stop';
+    },
+    arrived(link, piece, bytes) {
+      const purse = purses.get(link.id);
+      const asked = purse?.outstanding.get(piece);
+      if (!purse?.ticks || !asked) return;
+      asked.arrived += bytes;
+      run(purse, reveal(ports.book, purse.ticks));
     },
     async received(link, piece, bytes) {
       const purse = purses.get(link.id);
@@ -451,17 +441,19 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
         if (!purse.judging) run(purse, judgeOffers(purse));
       }
     },
-    finish(link, timeoutMs) {
+    async finish(link, timeoutMs) {
       const purse = purses.get(link.id);
       const head = purse?.head;
-      if (!purse || !head || link.closed || isNone(head.row)) return Promise.resolve();
-      return new Promise((resolve) => {
+      if (!purse || !head || link.closed || (isNone(head.row) && !head.chain)) return;
+      await run(purse, fold(purse));
+      if (link.closed) return;
+      await new Promise<void>((resolve) => {
         const cancel = ports.clock.after(timeoutMs, resolve);
         purse.onAcked = () => {
           cancel();
           resolve();
         };
-        sendVoucher(purse, true);
+        show(head, link, true);
       });
     },
     isAcknowledged(channel) {

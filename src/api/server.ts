@@ -123,6 +123,7 @@ function addRoutes(app: FastifyInstance, { operations, metrics }: ApiOptions): v
     budget: AMOUNT,
     priceMiBMax: AMOUNT,
     gasMax: AMOUNT,
+    payTicks: { type: 'boolean' },
     peers: texts(LIST_MAX),
   };
   const large = { bodyLimit: TORRENT_BODY_BYTES_MAX };

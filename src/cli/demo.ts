@@ -28,10 +28,11 @@ const FUNDS = parseAmount('1000BTT');
 const CHALLENGE_PERIOD_SECONDS = 86_400;
 const PAYLOAD_BYTES_MIN = 200 * MIB;
 
-interface DemoFlags extends CommonFlags {
+interface DemoFlags extends Omit<CommonFlags, 'ticks'> {
   readonly budget: string;
   readonly price: string;
   readonly keep?: string;
+  readonly ticks?: boolean;
 }
 
 export function addDemoCommand(program: Command): void {
@@ -40,6 +41,7 @@ export function addDemoCommand(program: Command): void {
     .description('the whole job on this machine: local chain, tracker, a payee and a payer, and a statement')
     .option('--budget <amount>', 'what the payer may spend', BUDGET)
     .option('--price <price>', 'what the payee asks', PRICE)
+    .option('--ticks', 'pay block by block, with a hash for each')
     .option('--keep <folder>', 'keep data folders and downloads there')
     .action(async (paths: string[], _options, command: Command) => {
       await demo(
@@ -125,6 +127,7 @@ async function play(payload: readonly string[], folder: string, flags: DemoFlags
     'get',
     seeding.torrentFile,
     ...budget,
+    ...(flags.ticks ? ['--pay-ticks'] : []),
     '--to',
     downloads,
   ]);
@@ -240,7 +243,8 @@ function sharedFlags(party: Party, chain: ChainConfig): string[] {
 
 function seedFlags(flags: DemoFlags, trackerUrl: string): string[] {
   const listen = ['--host', '127.0.0.1', '--port', '0', '--settle', 'manual'];
-  return ['--name', 'piecework-demo', '--tracker', trackerUrl, '--price', flags.price, ...listen];
+  const ticks = flags.ticks ? ['--ticks', 'require'] : [];
+  return ['--name', 'piecework-demo', '--tracker', trackerUrl, '--price', flags.price, ...ticks, ...listen];
 }
 
 async function once<Result>(own: Own, args: readonly string[]): Promise<Result> {

@@ -24,6 +24,7 @@ export function addGetCommand(program: Command): void {
     .option('--max-price <price>', 'the most to pay, like 0.5BTT/GiB')
     .option('--max-gas <amount>', 'the most that gas for opening and topping up channels may cost')
     .option('--max-prepay <amount>', 'the most to pay ahead of receiving')
+    .option('--pay-ticks', 'pay block by block where that is offered; risks a piece less a block per seller')
     .option('--to <folder>', 'where the files go', '.')
     .option('--peer <host:port...>', 'peers to try besides those of the trackers')
     .option('--port <port>', 'port told to trackers', '0')
@@ -43,6 +44,7 @@ async function get(torrent: string, flags: GetFlags): Promise<void> {
     budget: String(budget),
     priceMiBMax: String(context.config.buying.priceMiBMax),
     gasMax: String(context.config.buying.gasMax),
+    payTicks: context.config.buying.ticks,
     ...(flags.peer ? { peers: flags.peer } : {}),
   };
   const stop = interruption();

@@ -34,6 +34,7 @@ export function addSeedCommand(program: Command): void {
     .option('--window <size>', 'how far service may run ahead of payment at most')
     .option('--step <amount>', 'the least a voucher must add')
     .option('--prepay <amount>', 'what is asked ahead')
+    .option('--ticks <when>', 'blocks paid one by one: off, offer (if the payer wants), or require')
     .option('--early-credit <amount>', 'how much of a deposit counts before it is fully confirmed')
     .option('--early-confirmations <count>', 'blocks after which it does')
     .option('--free-slots <count>', 'unpaid peers served at a time; 0 serves paying peers only')

@@ -3,7 +3,6 @@
  * `admit` before serving a piece and `reserve` before asking for one, and the engine does the rest. One class
  * serves one wire: `wire.use(paymentExtension(engine, {…}))`, then `wire.pw_pay`.
  */
-import type { Admission } from '../accounting/granting.js';
 import type { Reservation } from '../accounting/payer.js';
 import type { PayLink } from '../channels/link.js';
 import { type ExtensibleWire, extensionFor, type PaymentExtension } from '../wire/extension.js';
@@ -41,7 +40,9 @@ export interface PayerWireOptions extends WireOptions {
   readonly has?: (piece: number) => boolean;
 }
 
-/** `wire.pw_pay` of a payee. */
+export type Admission = 'serve' | 'wait' | 'refuse';
+
+/** `wire.pw_pay` of a payee. Pieces are granted and paid as a whole: it takes no ticks. */
 export interface PayeeWire extends PaymentExtension {
   /** Asks for credit for a whole piece. Serve only after 'serve'; after 'wait' ask again on `onResume`. */
   admit(piece: number, bytes: number): Promise<Admission>;
@@ -80,7 +81,7 @@ export function attachPayee(selling: Selling, options: PayeeWireOptions): Paymen
       onReady(link) {
         const onStanding = options.onStanding ?? noop;
         selling.adopt(link, { onStanding, onResume: options.onResume ?? noop });
-        payee.attach(link, options.pieceLength);
+        payee.attach(link, { pieceLength: options.pieceLength, byBlock: false });
       },
       onMessage: payee.onMessage,
       onInvalid: payee.onInvalid,
@@ -89,7 +90,11 @@ export function attachPayee(selling: Selling, options: PayeeWireOptions): Paymen
     context,
   );
   return withVerbs<PayeeWire>(Extension, (link) => ({
-    admit: async (piece: number, bytes: number) => (link() ? payee.admit(link()!, piece, bytes) : 'refuse'),
+    admit: async (piece: number, bytes: number): Promise<Admission> => {
+      const wire = link();
+      const admission = wire ? await payee.admit(wire, { piece, bytes, lacking: bytes }) : 'refuse';
+      return typeof admission === 'number' ? 'serve' : admission;
+    },
     sent: (piece: number) => link() && payee.sent(link()!, piece),
     delivered: (bytes: number) => link() && payee.delivered(link()!, bytes),
   }));

@@ -33,6 +33,8 @@ export interface BuyingOptions {
   readonly priceMiBMax: bigint;
   readonly gasMax: bigint;
   readonly prepayMax: bigint;
+  /** The piece length, where blocks are paid one by one to sellers that take ticks. */
+  readonly payTicksFor: number | undefined;
   /** Whether channels can be opened: a wallet is unlocked. */
   readonly mayOpen: boolean;
   /** Bytes of the torrent that are still to be fetched. */
@@ -62,6 +64,8 @@ export interface Buying {
 
 /** Rounding of each session's price costs at most one base unit; this covers any number of reconnects. */
 const ROUNDING_RESERVE = 1_000n;
+/** Blocks that were paid by ticks and lost with a connection cost a part of a piece: so many times without a top-up. */
+const PIECES_LOST = 16n;
 
 export async function startBuying(options: BuyingOptions): Promise<Buying> {
   const { ledger, book, funding, infohash } = options;
@@ -110,7 +114,9 @@ export async function startBuying(options: BuyingOptions): Promise<Buying> {
     let promised = 0n;
     for (const { payee, amount } of inUse.values()) if (!sameBytes(payee, offer.payee)) promised += amount;
     // A channel that is good enough is not topped up for roundings to come: that would cost gas each time.
-    const wanted = min(price + ROUNDING_RESERVE, free) - promised - (best ? left(best) : 0n);
+    const reserve =
+      ROUNDING_RESERVE + PIECES_LOST * Tariff.price(offer.priceMiB, BigInt(options.payTicksFor ?? 0));
+    const wanted = min(price + reserve, free) - promised - (best ? left(best) : 0n);
     const missing = min(wanted, options.budget - spentBefore - deposited);
     const funded = options.mayOpen && missing > 0n ? await fund(offer, best, missing) : undefined;
     if (funded) return use(funded.channel, link, funded);
@@ -156,8 +162,7 @@ export async function startBuying(options: BuyingOptions): Promise<Buying> {
       opened: funded !== undefined,
       ...(funded ? { transaction: funded.transaction } : {}),
     });
-    const { index, voucherKey, authorized, row } = channel;
-    return { index, voucherKey, authorized, row };
+    return channel;
   }
 
   const payer = createPayer(
@@ -168,6 +173,7 @@ export async function startBuying(options: BuyingOptions): Promise<Buying> {
       book: ledger,
       priceMiBMax: () => options.priceMiBMax,
       prepayMax: options.prepayMax,
+      payTicksFor: options.payTicksFor,
       recover: recoverWith(options.executor),
       signAs: (voucherKey, digest) => ledger.signAs(keyIndexes.get(toHex(voucherKey))!, digest),
       channelFor,

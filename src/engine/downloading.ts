@@ -88,6 +88,7 @@ async function download(request: FetchRequest, wanted: Wanted, options: Download
       priceMiBMax: BigInt(request.priceMiBMax ?? config.buying.priceMiBMax),
       gasMax: BigInt(request.gasMax ?? config.buying.gasMax),
       prepayMax: config.buying.prepayMax,
+      payTicksFor: (request.payTicks ?? config.buying.ticks) ? metainfo.pieceLength : undefined,
       mayOpen: side.account !== undefined,
       bytesLeft: () => {
         const last = pieceCount - 1;

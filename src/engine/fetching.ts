@@ -111,6 +111,7 @@ class Fetching {
       random,
       till: {
         reserve: (peer, piece, bytes) => this.#reserve(peer as Peer, piece, bytes),
+        arrived: (peer, piece, bytes) => this.#arrived(peer as Peer, piece, bytes),
         received: (peer, piece, bytes) => this.#received(peer as Peer, piece, bytes),
         abandoned: (peer, piece) => this.#abandoned(peer as Peer, piece),
       },
@@ -273,6 +274,11 @@ class Fetching {
     const seller = this.#seller(peer);
     if (seller === 'free') return 'ok';
     return seller === 'unknown' ? 'wait' : this.#buying!.payer.reserve(seller, piece, bytes);
+  }
+
+  #arrived(peer: Peer, piece: number, bytes: number): void {
+    const link = this.#links?.linkOf(peer);
+    if (link) this.#buying?.payer.arrived(link, piece, bytes);
   }
 
   async #received(peer: Peer, piece: number, bytes: number): Promise<void> {

@@ -170,6 +170,8 @@ export interface FetchRequest {
   readonly priceMiBMax?: string;
   /** The most that gas for opening and topping up channels may cost. */
   readonly gasMax?: string;
+  /** Pays block by block where that is offered. */
+  readonly payTicks?: boolean;
   /** Peers to try besides those of the tracker: host:port. */
   readonly peers?: readonly string[];
 }

@@ -3,7 +3,7 @@
  * torrent. Everything the payee decides about a link is done to its peer here, and the other way round.
  */
 import type { Bans } from '../accounting/bans.js';
-import { createIntake } from '../accounting/intake.js';
+import { createIntake, type Verifier } from '../accounting/intake.js';
 import { createPayee, type Payee } from '../accounting/payee.js';
 import type { ChannelFacts } from '../channels/channel.js';
 import type { PayLink } from '../channels/link.js';
@@ -12,7 +12,7 @@ import type { SellingConfig } from '../config.js';
 import type { PieceworkError } from '../errors.js';
 import type { Ledger } from '../ledger/ledger.js';
 import type { Executor } from '../native/executor.js';
-import { readRecovered, statusesOf, writeRecoveries, writeVouchers } from '../native/records.js';
+import { readRecovered, statusesOf, writeRecoveries, writeTicks, writeVouchers } from '../native/records.js';
 import * as Discovery from '../torrent/discovery.js';
 import type { Metainfo } from '../torrent/metainfo.js';
 import * as Seeders from '../torrent/seeder.js';
@@ -85,9 +85,12 @@ export async function startSelling(options: SellingOptions): Promise<Selling> {
   const foreign = new Map<number, ForeignEvents>();
   await closeLeftovers(ledger);
 
-  const verify = async (claims: Parameters<typeof writeVouchers>[0]) =>
-    statusesOf(await executor.verifyVouchers(ledger.domain, writeVouchers(claims)));
-  const intake = createIntake(ledger, verify, clock);
+  const verifier: Verifier = {
+    vouchers: async (claims) =>
+      statusesOf(await executor.verifyVouchers(ledger.domain, writeVouchers(claims))),
+    ticks: async (claims) => statusesOf(await executor.verifyTicks(ledger.domain, writeTicks(claims))),
+  };
+  const intake = createIntake(ledger, verifier, clock);
   const watcher = Watching.createWatching({
     chain,
     ledger,
@@ -164,7 +167,7 @@ export async function startSelling(options: SellingOptions): Promise<Selling> {
   function makeLinks(metainfo: Metainfo): Links {
     return createLinks(
       {
-        onReady: (link) => payee.attach(link, metainfo.pieceLength),
+        onReady: (link) => payee.attach(link, { pieceLength: metainfo.pieceLength, byBlock: true }),
         onMessage: payee.onMessage,
         onInvalid: payee.onInvalid,
         onClosed: leave,
@@ -176,9 +179,13 @@ export async function startSelling(options: SellingOptions): Promise<Selling> {
   function gateOf(links: Links): Seeders.UploadGate {
     const linkOf = (peer: Seeders.SeedPeer): PayLink | undefined => links.linkOf(peer as Peer);
     return {
-      admit(peer, piece, bytes) {
+      admit(peer, piece, bytes, lacking) {
         const link = linkOf(peer);
-        return link ? payee.admit(link, piece, bytes) : 'refuse';
+        return link ? payee.admit(link, { piece, bytes, lacking }) : 'refuse';
+      },
+      isByPart(peer) {
+        const link = linkOf(peer);
+        return link !== undefined && payee.isByBlock(link);
       },
       sent(peer, piece) {
         const link = linkOf(peer);

@@ -5,6 +5,7 @@
  */
 import { channelId, formatAddress, parseAddress } from '../channels/channel.js';
 import * as Lifecycle from '../channels/lifecycle.js';
+import { amountOf } from '../channels/voucher.js';
 import type { Clock } from '../clock.js';
 import { PieceworkError } from '../errors.js';
 import type { Ages } from '../ledger/ages.js';
@@ -13,8 +14,9 @@ import type { Settlements } from '../ledger/settlements.js';
 import * as Statement from '../ledger/statement.js';
 import * as limits from '../limits.js';
 import type { ChannelRecord } from '../native/records.js';
-import { chunks } from '../settlement/chunks.js';
+import { chunks, tickChunks } from '../settlement/chunks.js';
 import type { EscrowEvent } from '../settlement/escrow.js';
+import * as Evidence from '../settlement/evidence.js';
 import type { Confirmed } from '../settlement/follow.js';
 import * as Planner from '../settlement/planner.js';
 import type { Call } from '../settlement/transaction.js';
@@ -60,7 +62,9 @@ export interface Settling {
   skipReason(voucherKey: string): Planner.SkipReason | undefined;
 }
 
-type Candidate = KnownChannel & Planner.Candidate;
+/** `authorized` and `steps` are those of the evidence that is shown; `row` stays the plain head. */
+type Candidate = KnownChannel & Planner.Candidate & { readonly evidence: Evidence.Evidence };
+type Plan = Planner.Plan<Candidate>;
 
 /** One transaction of a plan: its call, the channels it changes, those whose rows it holds, and those it closes. */
 interface Batch {
@@ -113,7 +117,10 @@ export function createSettling(options: SettlingOptions): Settling {
     return run;
   }
 
-  async function candidates(wanted: ReadonlySet<string> | undefined): Promise<Candidate[]> {
+  async function candidates(
+    wanted: ReadonlySet<string> | undefined,
+    gasPrice: bigint | undefined,
+  ): Promise<Candidate[]> {
     const own = (await ledger.channels()).filter(({ role }) => role === 'payee');
     const asked = own.filter(({ voucherKey }) => !wanted || wanted.has(toHex(voucherKey)));
     const known = await book.refresh(asked.filter((one) => Lifecycle.phase(one, 0n) !== 'closed'));
@@ -128,11 +135,13 @@ export function createSettling(options: SettlingOptions): Settling {
     return known.map((channel, at) => {
       const { sent } = underWay(formatAddress(channel.voucherKey));
       const { settled } = newest[at]!;
-      return { ...channel, inFlight: sent > settled ? sent : settled, ageS: ageOf(nameOf(channel)) };
+      const one = { ...channel, inFlight: sent > settled ? sent : settled, ageS: ageOf(nameOf(channel)) };
+      const evidence = Evidence.best(one, gasPrice);
+      return { ...one, evidence, authorized: evidence.claim, steps: evidence.steps };
     });
   }
 
-  function remember(found: Planner.Plan<Candidate>): void {
+  function remember(found: Plan): void {
     for (const { candidate } of found.rows) skips.delete(formatAddress(candidate.voucherKey));
     for (const { candidate, reason } of found.skipped) skips.set(formatAddress(candidate.voucherKey), reason);
   }
@@ -183,15 +192,28 @@ export function createSettling(options: SettlingOptions): Settling {
     return begun;
   }
 
-  async function settleBatches(plan: Planner.Plan<Candidate>): Promise<Batch[]> {
+  async function settleBatches(rows: readonly Candidate[]): Promise<Batch[]> {
     const { escrow } = await side.ready();
-    const rows = plan.rows.map(({ candidate }) => candidate);
     return byPayee(rows).flatMap((own) =>
       chunks(own, limits.settleRowsMax).map((some) => {
         const { payee } = some[0]!;
         const [call] = escrow.settle(
           payee,
           some.map(({ row }) => row),
+        );
+        return { payee, call: call!, channels: some, rows: some, closing: [] };
+      }),
+    );
+  }
+
+  async function tickBatches(rows: readonly Candidate[]): Promise<Batch[]> {
+    const { escrow } = await side.ready();
+    return byPayee(rows).flatMap((own) =>
+      tickChunks(own, ({ steps = 0 }) => steps).map((some) => {
+        const { payee } = some[0]!;
+        const [call] = escrow.settleTicks(
+          payee,
+          some.map(({ evidence }) => evidence.row),
         );
         return { payee, call: call!, channels: some, rows: some, closing: [] };
       }),
@@ -210,10 +232,13 @@ export function createSettling(options: SettlingOptions): Settling {
           );
         }
         // Also what is under way: should that come to nothing, the close must not end the channel without it.
-        const rows = some.filter((one) => Planner.gain({ ...one, inFlight: 0n }) > 0n);
+        const rows = some
+          .map((one) => ({ ...one, authorized: amountOf(one.row) }))
+          .filter((one) => Planner.gain({ ...one, inFlight: 0n }) > 0n);
+        const holding = new Set(rows.map(({ index }) => index));
         const closings = some.map((one) => ({
           voucherKey: one.voucherKey,
-          row: rows.includes(one) ? one.row : undefined,
+          row: holding.has(one.index) ? one.row : undefined,
         }));
         const [call] = escrow.cooperativeClose(payee, closings);
         return { payee, call: call!, channels: some, rows, closing: some };
@@ -221,22 +246,42 @@ export function createSettling(options: SettlingOptions): Settling {
     );
   }
 
+  /** Plain heads and tick rows go by verbs of their own, and are planned apart. */
+  async function planned(request: SettleRequest, known: readonly Candidate[], price: bigint | undefined) {
+    const force = request.force === true || request.close === true;
+    const policy = { ...options.policy, force };
+    // A close takes plain rows alone: ticks that are worth their gas are settled before it.
+    const tickPolicy = request.close ? { ...policy, ...atOnce, force: request.force === true } : policy;
+    const plain = known.filter(({ evidence }) => evidence.verb === 'settle');
+    const ticked = known.filter(({ evidence }) => evidence.verb === 'settleTicks');
+    const plan = Planner.plan(plain, price, policy);
+    const found = Planner.plan(ticked, price, tickPolicy, Planner.hubTickGas);
+    const ticks = {
+      ...found,
+      transactions: tickChunks(found.rows, ({ candidate }) => candidate.steps ?? 0).length,
+    };
+    return { plan: join(plan, ticks), vouchers: plan.rows.map(one), ticks: ticks.rows.map(one) };
+  }
+
   /** `again`: what was under way has been waited for. */
   async function settle(request: SettleRequest, again = false): Promise<SettleReport> {
     const wanted = request.voucherKeys && new Set(request.voucherKeys.map((key) => toHex(parseAddress(key))));
-    const { plan, report, begun } = await exclusively(async () => {
+    const { plan, report, begun, isFirstHalf } = await exclusively(async () => {
       const { chain, inBtt } = await side.ready();
-      const known = await candidates(wanted);
-      const force = request.force === true || request.close === true;
-      const plan = Planner.plan(known, inBtt(await chain.gasPrice()), { ...options.policy, force });
+      const price = inBtt(await chain.gasPrice());
+      const known = await candidates(wanted, request.force ? undefined : price);
+      const { plan, vouchers, ticks } = await planned(request, known, price);
       remember(plan);
       // A close that was mined before a crash shows only now: it is not paid for twice.
       const closable = known.filter((one) => one.deposit > 0n && Lifecycle.phase(one, 0n) !== 'closed');
-      const batches = request.close ? await closeBatches(closable) : await settleBatches(plan);
       const report = reportOf(plan, request.close ? closable.length : 0, request.close === true);
-      if (request.dryRun) return { plan, report, begun: [] };
+      if (request.dryRun) return { plan, report, begun: [], isFirstHalf: false };
+      const isFirstHalf = request.close === true && ticks.length > 0;
+      const batches = await tickBatches(ticks);
+      if (!isFirstHalf)
+        batches.push(...(await (request.close ? closeBatches(closable) : settleBatches(vouchers))));
       const gasMax = request.gasMax === undefined ? options.gasMax : BigInt(request.gasMax);
-      return { plan, report, begun: await beginAll(batches, gasMax) };
+      return { plan, report, begun: await beginAll(batches, gasMax), isFirstHalf };
     });
     if (begun.length === 0) {
       const waited = plan.skipped.some(({ reason }) => reason === 'in_flight');
@@ -254,12 +299,14 @@ export function createSettling(options: SettlingOptions): Settling {
     const { escrow } = await side.ready();
     const done = ends.flatMap((end) => (end.status === 'fulfilled' ? [end.value] : []));
     const events = done.flatMap((confirmed) => escrow.decode(confirmed));
-    return {
-      ...report,
-      transactions: done.map(transactionView),
-      settled: String(total(events, 'settled')),
-      returned: String(total(events, 'closed')),
-    };
+    const transactions = done.map(transactionView);
+    const settled = total(events, 'settled');
+    if (isFirstHalf) {
+      const rest = await settle(request, again);
+      const sum = String(settled + BigInt(rest.settled));
+      return { ...rest, transactions: [...transactions, ...rest.transactions], settled: sum };
+    }
+    return { ...report, transactions, settled: String(settled), returned: String(total(events, 'closed')) };
   }
 
   /** Nothing is granted from here on: it would be paid after the close, and lost with it. */
@@ -290,7 +337,7 @@ export function createSettling(options: SettlingOptions): Settling {
         throw new PieceworkError('CHANNEL_CLOSED', 'the channel is closed');
       const voucherKeys = [formatAddress(channel.voucherKey)];
       const report = await settleOrClose({ close: true, voucherKeys, gasMax: String(gasMax) });
-      const [transaction] = report.transactions;
+      const transaction = report.transactions.at(-1);
       if (!transaction) throw new PieceworkError('CHANNEL_CLOSED', 'the channel is not open');
       await book.refresh([channel]);
       return transaction;
@@ -317,8 +364,26 @@ export function createSettling(options: SettlingOptions): Settling {
   };
 }
 
+/** Whatever is worth its gas, now. */
+const atOnce = { gainFactor: 1n, profitMin: 0n, ageMaxS: 0 };
+
+function one({ candidate }: Planner.Planned<Candidate>): Candidate {
+  return candidate;
+}
+
+function join(a: Plan, b: Plan): Plan {
+  return {
+    rows: [...a.rows, ...b.rows],
+    credit: a.credit + b.credit,
+    transactions: a.transactions + b.transactions,
+    gas: a.gas + b.gas,
+    cost: a.cost === undefined || b.cost === undefined ? undefined : a.cost + b.cost,
+    skipped: [...a.skipped, ...b.skipped],
+  };
+}
+
 function reportOf(
-  plan: Planner.Plan<Candidate>,
+  plan: Plan,
   closed: number,
   closing: boolean,
 ): Omit<SettleReport, 'transactions' | 'settled' | 'returned'> {
@@ -332,12 +397,16 @@ function reportOf(
   const skipped = plan.skipped.map(({ candidate, reason }) => ({
     voucherKey: formatAddress(candidate.voucherKey),
     reason,
+    ticks: candidate.evidence.verb === 'settleTicks',
   }));
   return {
     vouchers: rows.length,
     closed,
     rows,
-    skipped: closing ? [] : skipped,
+    // A close takes every plain row with it, and leaves ticks that are not worth their gas.
+    skipped: skipped
+      .filter(({ reason, ticks }) => !closing || (ticks && reason !== 'nothing_new'))
+      .map(({ voucherKey, reason }) => ({ voucherKey, reason })),
     expectedTransactions: plan.transactions,
     expectedGas: String(plan.gas),
     expectedFee: plan.cost === undefined ? undefined : String(plan.cost),

@@ -9,10 +9,9 @@ import { ROW_BYTES } from '../channels/voucher.js';
 import { PieceworkError } from '../errors.js';
 import * as limits from '../limits.js';
 import { toHex } from '../units.js';
-import { chunks } from './chunks.js';
+import { chunks, tickChunks } from './chunks.js';
 import type { Closing, Opening } from './escrow.js';
 import { abiOf } from './hub-abi.js';
-import { tickGasOf } from './planner.js';
 import type { Call } from './transaction.js';
 
 /** Each takes about 50,000 gas; together a quarter of a block of 20,000,000. */
@@ -57,7 +56,7 @@ export class HubCalls {
   }
 
   settleTicks(payee: Address, rows: readonly Uint8Array[]): readonly Call[] {
-    return tickBatches(rows).map((some) => {
+    return tickChunks(rows, Tick.countOf).map((some) => {
       const data = [hexlify(payee), packed(some, Tick.TICK_ROW_BYTES)];
       return this.#call('settleTicks', data, `settle ${counted(some.length, 'tick')}`);
     });
@@ -116,25 +115,6 @@ function packed(rows: readonly Uint8Array[], size = ROW_BYTES): Uint8Array {
     bytes.set(row, index * size);
   }
   return bytes;
-}
-
-/** Tick rows in their order, as many together as one transaction may carry; what they cost depends on their counts. */
-function tickBatches(rows: readonly Uint8Array[]): readonly (readonly Uint8Array[])[] {
-  const batches: Uint8Array[][] = [];
-  let gas = 0n;
-  for (const row of rows) {
-    const alone = tickGasOf([Tick.countOf(row)]);
-    const more = alone - tickGasOf([]);
-    const last = batches.at(-1);
-    if (last && last.length < limits.tickRowsMax && gas + more <= limits.tickGasMax) {
-      last.push(row);
-      gas += more;
-    } else {
-      batches.push([row]);
-      gas = alone;
-    }
-  }
-  return batches;
 }
 
 function counted(count: number, noun: string): string {

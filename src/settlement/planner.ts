@@ -5,7 +5,7 @@
  * more after its cost. Amounts in base units.
  */
 import { type Address, TOMBSTONE } from '../channels/channel.js';
-import { settleRowsMax } from '../limits.js';
+import { settleRowsMax, tickRowsMax } from '../limits.js';
 import { toHex } from '../units.js';
 
 /** A head and what the chain says of its channel. */
@@ -15,7 +15,8 @@ export interface Candidate {
   readonly settled: bigint;
   readonly deposit: bigint;
   readonly closeAt: number;
-  readonly row: Uint8Array;
+  /** Links of a hash chain that the hub follows to check the row; none where it is a plain one. */
+  readonly steps?: number;
   /** The greatest amount that a transaction under way settles. */
   readonly inFlight?: bigint;
   /** The payer, where it is known: what one payer owes in several channels counts together. */
@@ -24,10 +25,11 @@ export interface Candidate {
   readonly ageS?: number;
 }
 
-/** Gas of a settling transaction of at most `rowsMax` rows: `batch` once and `row` for each row. */
+/** Gas of a settling transaction of at most `rowsMax` rows: `batch` once, `row` for each row, `step` for each link. */
 export interface GasModel {
   readonly batch: bigint;
   readonly row: bigint;
+  readonly step: bigint;
   readonly rowsMax: number;
 }
 
@@ -77,7 +79,7 @@ export interface Planned<C> {
 }
 
 export interface Plan<C> {
-  /** Those that close first, then the greatest gain. */
+  /** Those that close first, then what gains most after its gas. */
   readonly rows: readonly Planned<C>[];
   /** What the payee is expected to be credited. */
   readonly credit: bigint;
@@ -92,17 +94,10 @@ export interface Plan<C> {
  * What the hub uses with cold channels, rounded up: the row with its 76 bytes of calldata, and once per
  * transaction 21,000, the call, the payee's credit and the event. A test holds it against the real thing.
  */
-export const hubGas: GasModel = { batch: 60_000n, row: 10_400n, rowsMax: settleRowsMax };
-
-/** Gas of a transaction that settles tick rows: `batch` once, `row` for each row, `step` for each of its counts. */
-export interface TickGasModel {
-  readonly batch: bigint;
-  readonly row: bigint;
-  readonly step: bigint;
-}
+export const hubGas: GasModel = { batch: 60_000n, row: 10_400n, step: 0n, rowsMax: settleRowsMax };
 
 /** As `hubGas`: the row with its 124 bytes of calldata and up to seven links on their own, and one of eight links. */
-export const hubTickGas: TickGasModel = { batch: 60_000n, row: 11_500n, step: 197n };
+export const hubTickGas: GasModel = { batch: 60_000n, row: 11_500n, step: 197n, rowsMax: tickRowsMax };
 
 /** Waits until gas is at most 2 % of what is settled, but no longer than a week. */
 export const defaultPolicy: Policy = {
@@ -121,14 +116,19 @@ export function gain(candidate: Pick<Candidate, 'authorized' | 'settled' | 'depo
   return covered > counted ? covered - counted : 0n;
 }
 
-/** Gas of settling `count` rows, in as many transactions as that takes. */
+/** Gas of settling `count` plain rows, in as many transactions as that takes. */
 export function gasOf(count: number, model: GasModel = hubGas): bigint {
-  return BigInt(batchesOf(count, model)) * model.batch + BigInt(count) * model.row;
+  return batchGas(count, model) + BigInt(count) * model.row;
+}
+
+/** Gas of one row, without its part of a transaction. */
+export function rowGasOf({ steps = 0 }: Pick<Candidate, 'steps'>, model: GasModel): bigint {
+  return model.row + BigInt(steps) * model.step;
 }
 
 /** Gas of settling tick rows with these counts, a count for each row, in one transaction. */
-export function tickGasOf(counts: readonly number[], model: TickGasModel = hubTickGas): bigint {
-  return counts.reduce((sum, count) => sum + model.row + BigInt(count) * model.step, model.batch);
+export function tickGasOf(counts: readonly number[], model: GasModel = hubTickGas): bigint {
+  return counts.reduce((sum, steps) => sum + rowGasOf({ steps }, model), model.batch);
 }
 
 /**
@@ -141,25 +141,25 @@ export function plan<C extends Candidate>(
   policy: Policy = defaultPolicy,
   model: GasModel = hubGas,
 ): Plan<C> {
-  const rowCost = model.row * (gasPrice ?? 0n);
+  const costOf = (candidate: Candidate): bigint => rowGasOf(candidate, model) * (gasPrice ?? 0n);
   const exposed = exposedPayers(candidates, policy.exposureMax);
   const skipped: Skipped<C>[] = [];
   const due: Planned<C>[] = [];
   for (const candidate of candidates) {
     const credit = gain(candidate);
-    const judged = judge(candidate, credit, rowCost, policy, exposed);
+    const judged = judge(candidate, credit, costOf(candidate), policy, exposed);
     if ('cause' in judged) due.push({ candidate, credit, cause: judged.cause });
     else if (policy.force || gasPrice !== undefined || credit === 0n)
       skipped.push({ candidate, reason: judged.reason });
     else skipped.push({ candidate, reason: 'no_rate' });
   }
-  due.sort(byCredit);
+  due.sort(byNet(costOf));
   const { force } = policy;
   if (!force && gasPrice === undefined) return nothing(due, 'no_rate', skipped);
   const count = force ? due.length : bestCount(due, gasPrice ?? 0n, model);
   const rows = closingFirst(due, count);
   const credit = total(rows);
-  const gas = gasOf(rows.length, model);
+  const gas = rows.reduce((sum, row) => sum + rowGasOf(row.candidate, model), batchGas(rows.length, model));
   const cost = gasPrice === undefined ? undefined : gas * gasPrice;
   if (!force && cost !== undefined) {
     if (credit <= cost) return nothing(due, 'batch_below_cost', skipped);
@@ -213,11 +213,11 @@ function exposedPayers(candidates: readonly Candidate[], exposureMax: bigint | u
  */
 function bestCount(rows: readonly Planned<Candidate>[], gasPrice: bigint, model: GasModel): number {
   let [best, bestNet, net] = [0, 0n, 0n];
-  for (const [index, { credit }] of rows.entries()) {
-    net += credit - model.row * gasPrice;
+  for (const [index, { credit, candidate }] of rows.entries()) {
+    net += credit - rowGasOf(candidate, model) * gasPrice;
     const count = index + 1;
     if (count % model.rowsMax !== 0 && count !== rows.length) continue;
-    const afterBatches = net - BigInt(batchesOf(count, model)) * model.batch * gasPrice;
+    const afterBatches = net - batchGas(count, model) * gasPrice;
     if (afterBatches > bestNet) [best, bestNet] = [count, afterBatches];
   }
   return best;
@@ -239,12 +239,19 @@ function batchesOf(count: number, { rowsMax }: GasModel): number {
   return Math.ceil(count / rowsMax);
 }
 
+function batchGas(count: number, model: GasModel): bigint {
+  return BigInt(batchesOf(count, model)) * model.batch;
+}
+
 function total(rows: readonly Planned<unknown>[]): bigint {
   return rows.reduce((sum, { credit }) => sum + credit, 0n);
 }
 
-/** A total order, so that the same heads always give the same plan. */
-function byCredit(a: Planned<Candidate>, b: Planned<Candidate>): number {
-  if (a.credit !== b.credit) return a.credit > b.credit ? -1 : 1;
-  return Buffer.compare(a.candidate.voucherKey, b.candidate.voucherKey);
+/** What credits most after its own gas first; a total order, so that the same heads always give the same plan. */
+function byNet(costOf: (candidate: Candidate) => bigint) {
+  return (a: Planned<Candidate>, b: Planned<Candidate>): number => {
+    const [one, other] = [a.credit - costOf(a.candidate), b.credit - costOf(b.candidate)];
+    if (one !== other) return one > other ? -1 : 1;
+    return Buffer.compare(a.candidate.voucherKey, b.candidate.voucherKey);
+  };
 }

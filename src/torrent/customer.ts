@@ -28,7 +28,7 @@ export interface Request {
 
 export interface Grant {
   readonly piece: number;
-  readonly bytes: number;
+  bytes: number;
   /** Bytes handed to the connection, and bytes that left this process. */
   sent: number;
   delivered: number;
@@ -92,6 +92,18 @@ export function servable(customer: Customer, { index, length }: Request): boolea
   if (customer.standing !== 'paid') return true;
   const grant = customer.open.get(index);
   return grant !== undefined && grant.sent + length <= grant.bytes;
+}
+
+/** By piece, in the order of the requests: bytes that are queued beyond what is granted and not sent. Costs O(queue). */
+export function lacking({ queue, open }: Customer): Map<number, number> {
+  const lacks = new Map<number, number>();
+  for (const { index, length } of queue) {
+    const grant = open.get(index);
+    const before = lacks.get(index) ?? (grant ? grant.sent - grant.bytes : 0);
+    lacks.set(index, before + length);
+  }
+  for (const [piece, bytes] of lacks) if (bytes <= 0) lacks.delete(piece);
+  return lacks;
 }
 
 /**

@@ -23,6 +23,8 @@ export type Reservation = 'ok' | 'wait' | 'stop';
 export interface Till {
   /** Asked before the first request of a piece. After 'wait' or 'stop', call `resume`. */
   reserve(peer: FetchPeer, piece: number, bytes: number): Reservation | Promise<Reservation>;
+  /** A block of a reserved piece has come. */
+  arrived?(peer: FetchPeer, piece: number, bytes: number): void;
   /** The piece is verified and written. A rejection ends the download. */
   received(peer: FetchPeer, piece: number, bytes: number): Promise<void>;
   /** The reserved piece will not come from this peer. */
@@ -266,9 +268,11 @@ export function create(options: FetcherOptions): Fetcher {
     block(peer, index, offset, bytes) {
       arrivedBytes += bytes.length;
       const source = sources.get(peer.id);
-      const whole = source?.block(index, offset, bytes, clock.monotonicMs());
-      if (source && whole) verifier.add(index, whole, source);
-      if (source) fill(source);
+      if (!source) return;
+      const taken = source.block(index, offset, bytes, clock.monotonicMs());
+      if (taken !== false) till.arrived?.(peer, index, bytes.length);
+      if (typeof taken !== 'boolean') verifier.add(index, taken, source);
+      fill(source);
     },
     rejected(peer, index, offset) {
       const source = sources.get(peer.id);

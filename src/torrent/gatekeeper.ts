@@ -1,15 +1,16 @@
 /**
- * Between the seeder and the gate: asks for each piece of a paying peer once, counts what of each grant was
+ * Between the seeder and the gate: asks for what a paying peer requests of each piece, counts what of each grant was
  * sent and delivered, and reports the end of each. It sends nothing itself.
  *
- * Invariant: every 'serve' of the gate ends in exactly one `sent` or one entry of `dropped`.
+ * Invariant: what the gate admits of a piece ends in exactly one `sent` or one entry of `dropped`.
  */
 import { from, type PieceworkError } from '../errors.js';
 import type { Customer, Grant, Request, SeedPeer } from './customer.js';
 import * as Customers from './customer.js';
 import * as Layout from './layout.js';
 
-export type Admission = 'serve' | 'wait' | 'refuse';
+/** Whether a piece may be sent: 'serve' all of it, a number so many more bytes of it. */
+export type Admission = 'serve' | number | 'wait' | 'refuse';
 
 /** A piece that a peer was granted and did not get in full. `delivered` bytes of it left this process. */
 export interface Dropped {
@@ -19,16 +20,21 @@ export interface Dropped {
 }
 
 export interface UploadGate {
-  /** Asked when the first block of a piece is requested by a paid peer. After 'wait', call `resume`. */
-  admit(peer: SeedPeer, piece: number, bytes: number): Admission | Promise<Admission>;
-  /** Every byte of a granted piece has left this process. */
+  /**
+   * Asked when a paid peer requests `lacking` bytes of a piece of `bytes` beyond what was admitted. After 'wait', call
+   * `resume`.
+   */
+  admit(peer: SeedPeer, piece: number, bytes: number, lacking: number): Admission | Promise<Admission>;
+  /** Whether parts of pieces are admitted: then one piece is asked for at a time, so that pieces come whole in their order. */
+  isByPart?(peer: SeedPeer): boolean;
+  /** Every byte that was admitted of a piece has left this process. */
   sent(peer: SeedPeer, piece: number, bytes: number): void;
   /** The peer is gone: these grants were never sent in full. */
   dropped(peer: SeedPeer, grants: readonly Dropped[]): void;
 }
 
 export interface Gatekeeper {
-  /** Asks for the pieces of all queued requests that have no grant, in the order of the requests. */
+  /** Asks for what is queued and not granted, in the order of the requests. */
   ask(customer: Customer): void;
   /**
    * Notes a request that was queued now. Its piece is asked for together with others, in time: when they are
@@ -61,7 +67,7 @@ const ASKED_SHARE = 2;
 export function create(options: GatekeeperOptions): Gatekeeper {
   const { layout, gate } = options;
 
-  const askForPiece = (customer: Customer, piece: number) => {
+  const askForPiece = (customer: Customer, piece: number, lacking: number) => {
     const bytes = Layout.pieceBytes(layout, piece);
     const settle = (admission: Admission): void => {
       customer.asking.delete(piece);
@@ -75,22 +81,32 @@ export function create(options: GatekeeperOptions): Gatekeeper {
     customer.asking.add(piece);
     let answer: Admission | Promise<Admission>;
     try {
-      answer = gate.admit(customer.peer, piece, bytes);
+      answer = gate.admit(customer.peer, piece, bytes, lacking);
     } catch (thrown) {
       return fail(thrown);
     }
-    if (typeof answer === 'string') return settle(answer);
+    if (typeof answer !== 'object') return settle(answer);
     answer.then(settle, fail);
   };
-  const settled = (customer: Customer, piece: number, bytes: number, admission: Admission) => {
-    const here = options.isHere(customer);
-    if (admission === 'serve') {
-      if (!here) return gate.dropped(customer.peer, [{ piece, bytes, delivered: 0 }]);
-      // What is left of an older grant for this piece is reported when the peer goes.
+  /** A part is added to what is open of the piece; what a whole grant leaves of an older one is reported at the end. */
+  const admitted = (customer: Customer, piece: number, bytes: number, isPart: boolean): void => {
+    if (!options.isHere(customer)) return gate.dropped(customer.peer, [{ piece, bytes, delivered: 0 }]);
+    const open = customer.open.get(piece);
+    if (open && isPart) {
+      open.bytes += bytes;
+    } else {
       const grant: Grant = { piece, bytes, sent: 0, delivered: 0 };
       customer.open.set(piece, grant);
       customer.grants.add(grant);
-      options.onGrant(customer);
+    }
+    options.onGrant(customer);
+  };
+  const settled = (customer: Customer, piece: number, bytes: number, admission: Admission) => {
+    const here = options.isHere(customer);
+    if (typeof admission === 'number') {
+      admitted(customer, piece, admission, true);
+    } else if (admission === 'serve') {
+      admitted(customer, piece, bytes, false);
     } else if (here && admission === 'wait') {
       customer.waiting.add(piece);
     } else if (here) {
@@ -100,11 +116,11 @@ export function create(options: GatekeeperOptions): Gatekeeper {
   const ask = (customer: Customer): void => {
     if (customer.standing !== 'paid' || customer.choked) return;
     customer.wanted.clear();
-    for (const request of customer.queue) {
+    const oneByOne = gate.isByPart?.(customer.peer) ?? false;
+    for (const [piece, bytes] of Customers.lacking(customer)) {
       // Pieces are asked for in order: behind one that waits, others need not try.
-      if (customer.waiting.size > 0) return;
-      if (customer.asking.has(request.index) || Customers.servable(customer, request)) continue;
-      askForPiece(customer, request.index);
+      if (customer.waiting.size > 0 || (oneByOne && customer.asking.size > 0)) return;
+      if (!customer.asking.has(piece)) askForPiece(customer, piece, bytes);
     }
   };
   const askSoon = (customer: Customer): void => {

@@ -45,8 +45,8 @@ export interface Source {
   reserving(piece: number, bytes: number): void;
   reserved(piece: number): void;
   begin(piece: number, bytes: number, nowMs: number): void;
-  /** Takes a block in; returns the piece's bytes when it is whole. */
-  block(piece: number, offset: number, bytes: Uint8Array, nowMs: number): Uint8Array | undefined;
+  /** Takes a block in: false when nobody waits for it, the piece's bytes when it is whole. */
+  block(piece: number, offset: number, bytes: Uint8Array, nowMs: number): Uint8Array | boolean;
   /** Notes a reject; true when the peer does not want to serve the piece. */
   rejected(piece: number, offset: number, nowMs: number): boolean;
   choked(nowMs: number): void;
@@ -137,11 +137,11 @@ export function create(peer: FetchPeer, timeouts: Timeouts, startMs: number): So
       if (how === 'wrong') peer.destroy(`a block that is none: ${piece}:${offset}+${bytes.length}`);
       if (how !== 'taken' || !assembly) {
         if (++strays > STRAYS_MAX) peer.destroy('blocks that nobody asked for');
-        return undefined;
+        return false;
       }
       heardMs = nowMs;
       asked -= before - assembly.asked();
-      if (assembly.missing() > 0) return undefined;
+      if (assembly.missing() > 0) return true;
       assemblies.delete(piece);
       return assembly.bytes;
     },

@@ -377,11 +377,10 @@ test('vouchers without a session and payloads that are none cost their sender it
   expect((await peer.hears('reject')).code).toBe('unsupported_version');
   peer.sayRaw(Uint8Array.from([1, 99]));
   expect((await peer.hears('reject')).code).toBe('unsupported_type');
-  // Ticks that no offer has promised to take.
   peer.say({ type: 'tick', count: 1, tick: new Uint8Array(32) });
-  expect(await peer.hears('reject')).toMatchObject({ refused: 'tick', code: 'unsupported_type' });
+  expect(await peer.hears('reject')).toMatchObject({ refused: 'tick', code: 'no_session' });
   peer.say({ type: 'tick_voucher', row: new Uint8Array(124) });
-  expect(await peer.hears('reject')).toMatchObject({ refused: 'tick_voucher', code: 'unsupported_type' });
+  expect(await peer.hears('reject')).toMatchObject({ refused: 'tick_voucher', code: 'no_session' });
   for (let nth = 0; nth < 20 && !peer.closed; nth++) peer.sayRaw(Uint8Array.from([1]));
   await peer.until(() => peer.closed, 5_000, 'the ban');
   const again = await connect(address);

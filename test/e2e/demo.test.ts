@@ -22,8 +22,12 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-function start(): { child: ChildProcess; text: () => string; ended: Promise<number | null> } {
-  const child = spawn(process.execPath, [main, 'demo', join(folder, 'payload')], {
+function start(...flags: string[]): {
+  child: ChildProcess;
+  text: () => string;
+  ended: Promise<number | null>;
+} {
+  const child = spawn(process.execPath, [main, 'demo', ...flags, join(folder, 'payload')], {
     env: { ...process.env, TMPDIR: scratch },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -57,15 +61,18 @@ const alive = (pid: number): boolean => {
 };
 
 describe('npm start', () => {
-  it('buys, compares, settles once and reconciles to the wei', async () => {
-    const { text, ended } = start();
-    expect(await ended, text()).toBe(0);
-    expect(text()).toContain('Every byte of 7.6 MiB is the same as its source.');
-    expect(text()).toMatch(/settled +[0-9.]+ BTT in 1 transaction/);
-    expect(text()).toContain('Everything reconciles to the wei.');
-    expect(text()).not.toContain('FAIL');
-    expect(readdirSync(scratch)).toEqual([]);
-  });
+  it.each([[], ['--ticks']])(
+    'buys, compares, settles once and reconciles to the wei %s',
+    async (...flags) => {
+      const { text, ended } = start(...flags);
+      expect(await ended, text()).toBe(0);
+      expect(text()).toContain('Every byte of 7.6 MiB is the same as its source.');
+      expect(text()).toMatch(/settled +[0-9.]+ BTT in 1 transaction/);
+      expect(text()).toContain('Everything reconciles to the wei.');
+      expect(text()).not.toContain('FAIL');
+      expect(readdirSync(scratch)).toEqual([]);
+    },
+  );
 
   it.each(['SIGINT', 'SIGTERM'] as const)('ends everything it started on %s', async (signal) => {
     const { child, text, ended } = start();

@@ -2,7 +2,7 @@
  * kill -9, again and again: downloads torrent after torrent while payee and payer are killed at random
  * moments, until enough kills are counted; then everything is settled, closed and withdrawn, and books and
  * chain must agree to the wei. The seed chooses torrents, victims and delays; what a delay meets is the
- * machine's business, so a seed repeats the plan and not the microsecond.
+ * machine's business, so a seed repeats the plan and not the microsecond. Every second torrent is paid by ticks.
  */
 import { join } from 'node:path';
 import { formatAddress } from '../../src/channels/channel.js';
@@ -92,7 +92,7 @@ class Run {
   async #round(): Promise<void> {
     const stage = this.#stage;
     this.rounds++;
-    stage.turnTo(`round-${this.rounds}`);
+    stage.turnTo(`round-${this.rounds}`, this.rounds % 2 === 0);
     writePayload(stage.sources, this.#chance);
     await this.#startPayee();
     await this.#opening();

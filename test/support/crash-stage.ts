@@ -21,6 +21,8 @@ export type Moment = 'startup' | 'opening' | 'transfer' | 'ending' | 'settling' 
 export const PRICE_MIB = 488_281_250_000_007n;
 const PRICE = `${PRICE_MIB}wei/MiB`;
 const PIECE = '64KiB';
+/** The price of a piece less a block, the most that ticks pay ahead. */
+const AHEAD = (PRICE_MIB * 3n * 16_384n) >> 20n;
 /** Small, so that a voucher is due every few pieces. */
 const WINDOW = '1MiB';
 const BUDGET = '5BTT';
@@ -52,6 +54,8 @@ export class Stage {
   readonly #processes = new Map<Side, Processes.Process>();
   readonly #waiting = new Set<() => void>();
   #name = '';
+  #ticks = false;
+  #ticked = false;
   #last: Processes.Line | undefined;
   #recent: readonly Processes.Line[] = [];
 
@@ -84,9 +88,11 @@ export class Stage {
     return daemon;
   }
 
-  /** Turns to another torrent; nothing may be running. */
-  turnTo(name: string): void {
+  /** Turns to another torrent, paid by ticks or by pieces; nothing may be running. */
+  turnTo(name: string, ticks = false): void {
     this.#name = name;
+    this.#ticks = ticks;
+    this.#ticked ||= ticks;
     this.#last = undefined;
     this.torrent = undefined;
     this.pieces = 0;
@@ -106,11 +112,13 @@ export class Stage {
             ...['seed', this.sources, '--name', this.#name, '--piece-length', PIECE],
             ...['--torrent-out', this.torrentFile, '--price', PRICE, '--window', WINDOW],
             ...['--host', '127.0.0.1', '--port', String(port), '--threads', '1'],
+            ...(this.#ticks ? ['--ticks', 'require'] : []),
           ]
         : [
             ...payer.flags,
             ...['get', this.torrentFile, '--to', this.downloads, '--budget', BUDGET, '--max-price', PRICE],
             ...['--peer', `127.0.0.1:${port}`, '--threads', '1'],
+            ...(this.#ticks ? ['--pay-ticks'] : []),
           ];
     const environment = { ...ENVIRONMENT, ...this.#options.environment?.(side) };
     const process = Processes.start(args, (line) => this.#hear(side, line), environment);
@@ -182,7 +190,8 @@ export class Stage {
     if (!dead.includes('payer') || !torrent) return;
     const books = await Books.readBooks(world, world.payer, executor);
     const verified = await Books.verifiedBytes(torrent, this.downloads, executor);
-    Books.checkPayer(books, torrent.infohash, verified, heads);
+    // What was lost of a piece that was paid ahead stays signed for.
+    Books.checkPayer(books, torrent.infohash, verified, heads, this.#ticked ? AHEAD : undefined);
   }
 
   /** Starts the dead again and waits until the download goes on. @throws Broken when it does not. */

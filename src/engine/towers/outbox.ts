@@ -5,6 +5,7 @@
  * lying costs a retry now and then and nothing more.
  */
 import { type Domain, formatAddress, TOMBSTONE } from '../../channels/channel.js';
+import { amountOf } from '../../channels/voucher.js';
 import { type Clock, sleep } from '../../clock.js';
 import type { TowerPlace } from '../../config.js';
 import { from } from '../../errors.js';
@@ -79,9 +80,9 @@ export function startClaimOutbox(options: ClaimOutboxOptions): ClaimOutbox {
     const missing = channels.filter((channel) => isMissing(outlet, channel));
     outlet.behind = missing.length > 0;
     const nowMs = clock.monotonicMs();
-    const due = missing.filter(({ index, authorized }) => {
+    const due = missing.filter(({ index, row }) => {
       const refused = outlet.refused.get(index);
-      return !refused || refused.amount < authorized || refused.untilMs <= nowMs;
+      return !refused || refused.amount < amountOf(row) || refused.untilMs <= nowMs;
     });
     for (const some of batches(due, outlet.held)) {
       if (stopping.signal.aborted) return;
@@ -106,17 +107,18 @@ export function startClaimOutbox(options: ClaimOutboxOptions): ClaimOutbox {
     else tell(outlet, 'funds', 'does not hold the gas to settle what it holds');
   }
 
-  function note(outlet: Outlet, { index, authorized, voucherKey }: ChannelRecord, claim: PushedClaim): void {
+  function note(outlet: Outlet, { index, row, voucherKey }: ChannelRecord, claim: PushedClaim): void {
+    const amount = amountOf(row);
     const { status } = claim;
-    const holds = status === 'settled' || (status === 'held' && BigInt(claim.amount) >= authorized);
+    const holds = status === 'settled' || (status === 'held' && BigInt(claim.amount) >= amount);
     if (holds) {
-      outlet.held.set(index, authorized);
+      outlet.held.set(index, amount);
       outlet.refused.delete(index);
       return;
     }
     const untilMs = clock.monotonicMs() + limits.towerPushPauseMsMax;
     // What the tower could not look up yet, it may next time.
-    if (status !== 'unchecked') outlet.refused.set(index, { amount: authorized, untilMs });
+    if (status !== 'unchecked') outlet.refused.set(index, { amount, untilMs });
     tell(outlet, status, `does not hold channel ${formatAddress(voucherKey)}: ${status}`);
   }
 
@@ -167,13 +169,13 @@ export function startClaimOutbox(options: ClaimOutboxOptions): ClaimOutbox {
   }
 }
 
-function isMissing({ held }: Outlet, { index, authorized }: ChannelRecord): boolean {
-  return (held.get(index) ?? 0n) < authorized;
+function isMissing({ held }: Outlet, { index, row }: ChannelRecord): boolean {
+  return (held.get(index) ?? 0n) < amountOf(row);
 }
 
-/** A head that the chain has not settled yet, of a channel that it can still be settled in. */
-function isClaim({ role, authorized, settled, closeAt }: ChannelRecord): boolean {
-  return role === 'payee' && authorized > settled && closeAt !== TOMBSTONE;
+/** A plain head that the chain has not settled yet, of a channel that it can still be settled in: towers hold no ticks. */
+function isClaim({ role, row, settled, closeAt }: ChannelRecord): boolean {
+  return role === 'payee' && amountOf(row) > settled && closeAt !== TOMBSTONE;
 }
 
 /** Requests of one payee each, greatest unheld value first. */
@@ -181,7 +183,7 @@ function batches(
   channels: readonly ChannelRecord[],
   held: ReadonlyMap<number, bigint>,
 ): readonly (readonly ChannelRecord[])[] {
-  const risk = ({ index, authorized }: ChannelRecord): bigint => authorized - (held.get(index) ?? 0n);
+  const risk = ({ index, row }: ChannelRecord): bigint => amountOf(row) - (held.get(index) ?? 0n);
   const sorted = [...channels].sort((a, b) => (risk(a) < risk(b) ? 1 : -1));
   const byPayee = new Map<string, ChannelRecord[]>();
   for (const channel of sorted) {

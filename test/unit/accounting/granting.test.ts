@@ -10,14 +10,14 @@ import type { Outcome } from '../../../src/native/records.js';
 const terms = { exposureMax: 100n, windowMax: 100n, minStep: 0n };
 
 function makeSession(): PayeeSession {
-  const account = { credit: Credit.initial(10n), sessions: new Set(), closing: false, changes: 0 };
+  const account = { credit: Credit.initial(10n), sessions: new Set(), closing: false, changes: 0, asked: 0n };
   const session = {
     link: { closed: false },
     index: 0,
     account: account as unknown as ChannelAccount,
     offer: { priceMiB: 10n << 20n },
     terms,
-    piecePrice: 10n,
+    prices: { piece: 10n, block: 10n },
     underWay: new Map(),
     grantedBytes: 0n,
     stalled: false,
@@ -47,8 +47,8 @@ test('whoever is told to wait is told to go on afterwards, never before', async 
       },
     );
     // As far from the answer as the gate is: an async function or two, and a then.
-    const gate = async () => granting.admit(session, 7, 1);
-    void gate().then((admission) => heard.push(admission));
+    const gate = async () => granting.admit(session, { piece: 7, bytes: 1, lacking: 1 });
+    void gate().then((admission) => heard.push(String(admission)));
     asked[0]!([{ status: 'exceeds_window' } as Outcome]);
     for (let hop = 0; hop < hops; hop++) await Promise.resolve();
     granting.wake(session.account);

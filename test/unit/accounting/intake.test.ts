@@ -11,8 +11,12 @@ const voucher = (session: number, amount: bigint): Submission => ({
   session,
   voucherKey: new Uint8Array(20),
   payee: new Uint8Array(20),
-  row: encode({ amount, r: new Uint8Array(32), vs: new Uint8Array(32) }),
-  final: false,
+  claim: amount,
+  evidence: {
+    kind: 'voucher',
+    row: encode({ amount, r: new Uint8Array(32), vs: new Uint8Array(32) }),
+    final: false,
+  },
 });
 
 /** An intake whose batches are recorded by the amounts in them, and whose time the test lets pass. */
@@ -35,9 +39,12 @@ function bench() {
   };
   const intake = createIntake(
     book,
-    async (claims) => {
-      batches.push(claims.map(({ row }) => new DataView(row.buffer).getBigUint64(4)));
-      return claims.map(() => 'ok');
+    {
+      async vouchers(claims) {
+        batches.push(claims.map(({ row }) => new DataView(row.buffer).getBigUint64(4)));
+        return claims.map(() => 'ok');
+      },
+      ticks: async (claims) => claims.map(() => 'bad_signature'),
     },
     clock,
   );
@@ -91,4 +98,17 @@ it('forgets nobody who came during a batch', async () => {
   pass();
   expect((await patient).status).toBe('ok');
   expect(batches.flat()).toEqual([5n, 6n]);
+});
+
+it('has tick vouchers verified apart, and ticks by the ledger alone', async () => {
+  const { intake, batches } = bench();
+  const tickVoucher = { kind: 'tick_voucher', row: new Uint8Array(124) } as const;
+  const tick = { kind: 'tick', count: 1, tick: new Uint8Array(32) } as const;
+  const verdicts = await Promise.all([
+    intake.submit({ ...voucher(1, 5n), evidence: tickVoucher }),
+    intake.submit(voucher(2, 6n)),
+    intake.submit({ ...voucher(3, 7n), evidence: tick }),
+  ]);
+  expect(verdicts.map(({ status }) => status)).toEqual(['bad_signature', 'ok', 'ok']);
+  expect(batches).toEqual([[6n]]);
 });

@@ -12,14 +12,13 @@ import {
 } from '../../../src/settlement/planner.js';
 
 const PRICE = 300_000_000_000_000n;
-const MODEL: GasModel = { batch: 60_000n, row: 10_000n, rowsMax: 1_000 };
+const MODEL: GasModel = { batch: 60_000n, row: 10_000n, step: 0n, rowsMax: 1_000 };
 const ROW_COST = MODEL.row * PRICE;
 const BATCH_COST = MODEL.batch * PRICE;
 
 function candidate(index: number, fields: Partial<Candidate> = {}): Candidate {
   const voucherKey = new Uint8Array(20).fill(index + 1);
-  const row = new Uint8Array(76).fill(index);
-  return { voucherKey, row, authorized: 0n, settled: 0n, deposit: 10n ** 24n, closeAt: 0, ...fields };
+  return { voucherKey, authorized: 0n, settled: 0n, deposit: 10n ** 24n, closeAt: 0, ...fields };
 }
 
 const reasons = (found: Plan<Candidate>): string[] => found.skipped.map(({ reason }) => reason);
@@ -200,20 +199,27 @@ describe('any plan', () => {
 
   it('is no dearer and credits no less than the best of all choices', () => {
     const small = fc
-      .array(fc.record({ authorized: fc.bigInt({ min: 0n, max: 12n * ROW_COST }), deposit: amount }), {
-        maxLength: 9,
-      })
+      .array(
+        fc.record({
+          authorized: fc.bigInt({ min: 0n, max: 12n * ROW_COST }),
+          deposit: amount,
+          steps: fc.constantFrom(0, 0, 1, 8),
+        }),
+        { maxLength: 9 },
+      )
       .map((list) => list.map((fields, index) => candidate(index, fields)));
     const rowsMax = fc.integer({ min: 1, max: 4 });
     let [taken, left] = [0, 0];
     fc.assert(
       fc.property(small, fc.bigInt({ min: 0n, max: 12n }), rowsMax, (list, batches, most) => {
-        const model = { batch: batches * MODEL.row, row: MODEL.row, rowsMax: most };
+        const step = MODEL.row / 4n;
+        const model = { batch: batches * MODEL.row, row: MODEL.row, step, rowsMax: most };
         const found = plan(list, PRICE, { ...defaultPolicy, gainFactor: 1n }, model);
         let best = { net: 0n, cost: 0n };
         for (let choice = 0; choice < 1 << list.length; choice++) {
           const chosen = list.filter((_, index) => (choice >> index) & 1);
-          const cost = gasOf(chosen.length, model) * PRICE;
+          const links = chosen.reduce((sum, { steps }) => sum + BigInt(steps ?? 0), 0n);
+          const cost = (gasOf(chosen.length, model) + links * step) * PRICE;
           const net = chosen.reduce((sum, row) => sum + gain(row), -cost);
           if (net > best.net || (net === best.net && cost < best.cost)) best = { net, cost };
         }

@@ -72,8 +72,8 @@ export async function seed(options: SeedOptions): Promise<Seed> {
     ...(options.rotationMs === undefined ? {} : { rotationMs: options.rotationMs }),
     onError: (error) => errors.push(error.code),
     gate: {
-      admit(peer, piece, bytes) {
-        const answer = options.admit?.(peer, piece, bytes) ?? 'serve';
+      admit(peer, piece, bytes, lacking) {
+        const answer = options.admit?.(peer, piece, bytes, lacking) ?? 'serve';
         log.admitted.push(piece);
         return answer;
       },

@@ -1,0 +1,100 @@
+/**
+ * Paying blocks as they come (ticks.md 6): a chain for each session that agreed to one, a tick for every block up to
+ * what may be paid ahead of a verified piece. One step of a session is under way at a time; what arrives meanwhile is
+ * paid together by the next.
+ */
+import type { PayLink } from '../channels/link.js';
+import type { Offer } from '../channels/terms.js';
+import * as Tick from '../channels/tick.js';
+import { blockBytesMax } from '../limits.js';
+import type { Book } from './book.js';
+import { type Head, publish, show } from './head.js';
+import * as Tariff from './tariff.js';
+
+/** What a session pays by ticks. */
+export interface TickPlan {
+  /** Base units a tick: the price of a block of 16 KiB, rounded down. */
+  readonly unit: bigint;
+  readonly length: number;
+  /** Base units that are paid ahead of verified pieces at most. */
+  readonly prepay: bigint;
+}
+
+/** A session that pays by ticks, and what has come of pieces that are not verified yet. */
+export interface TickSession {
+  readonly link: PayLink;
+  readonly session: number;
+  readonly head: Head;
+  readonly plan: TickPlan;
+  /** The price of those blocks, in base units. */
+  readonly received: () => bigint;
+  busy: boolean;
+  again: boolean;
+}
+
+/**
+ * How an offer could be paid by ticks: undefined where it takes none, a block is worth nothing, or it lets too little be
+ * paid ahead to fetch a piece to its end.
+ */
+export function planTicks(offer: Offer, pieceLength: number, prepayMax: bigint): TickPlan | undefined {
+  const unit = (offer.priceMiB * BigInt(blockBytesMax)) >> 20n;
+  const block = Tariff.price(offer.priceMiB, BigInt(Math.min(blockBytesMax, pieceLength)));
+  const needed = Tariff.price(offer.priceMiB, BigInt(pieceLength)) - block;
+  if (offer.tickLength === 0 || unit === 0n || offer.prepay < needed) return undefined;
+  const wanted = needed > prepayMax ? needed : prepayMax;
+  return { unit, length: offer.tickLength, prepay: wanted < offer.prepay ? wanted : offer.prepay };
+}
+
+/** Makes a chain of the session's unit current and shows it, so that the first block finds it known. */
+export async function begin(book: Book, one: TickSession): Promise<void> {
+  const { head, plan, link } = one;
+  if (!head.chain || Tick.unitOf(head.chain) !== plan.unit) await openChain(book, one);
+  if (head.chain && !link.closed) show(head, link, false);
+}
+
+/** Pays what has come: reveals as far as what is due and what may be ahead of it allow. */
+export async function reveal(book: Book, one: TickSession): Promise<void> {
+  one.again = true;
+  if (one.busy) return;
+  one.busy = true;
+  try {
+    while (one.again && !one.link.closed) {
+      one.again = false;
+      await step(book, one);
+    }
+  } finally {
+    one.busy = false;
+  }
+}
+
+async function step(book: Book, one: TickSession): Promise<void> {
+  const { head, plan, session, link } = one;
+  const advance = one.received();
+  const payable = head.due + (advance < plan.prepay ? advance : plan.prepay);
+  if (payable < head.authorized + plan.unit) return;
+  const isUsedUp = !head.chain || Tick.unitOf(head.chain) !== plan.unit || isWhole(head.chain);
+  if (isUsedUp && !(await openChain(book, one))) return;
+  const chain = head.chain!;
+  const ticks = (payable - Tick.amountOf(chain)) / plan.unit;
+  const length = Tick.lengthOf(chain);
+  const count = ticks < BigInt(length) ? Number(ticks) : length;
+  if (count > Tick.countOf(chain)) {
+    const [outcome] = await book.commit([{ kind: 'reveal', session, count, advance }]);
+    if (outcome!.status !== 'ok') return;
+    publish(head, outcome!);
+    // What is left behind the end of a chain is paid by the next one.
+    one.again ||= count === length;
+  }
+  if (!link.closed && head.authorized > head.sent) show(head, link, false);
+}
+
+async function openChain(book: Book, { session, plan, head }: TickSession): Promise<boolean> {
+  const { unit, length } = plan;
+  const [outcome] = await book.commit([{ kind: 'open_chain', session, unit, length }]);
+  if (outcome!.status === 'ok') publish(head, outcome!);
+  return outcome!.status === 'ok' && head.chain !== undefined;
+}
+
+function isWhole(chain: Uint8Array): boolean {
+  return Tick.countOf(chain) === Tick.lengthOf(chain);
+}

@@ -1,0 +1,197 @@
+/**
+ * Taking what a payer shows for what it owes: vouchers, tick vouchers and ticks (wire.md 6, ticks.md 5). Each is limited in
+ * rate, judged by the intake, acknowledged once it is durable, and earns credit.
+ */
+import type { Domain } from '../channels/channel.js';
+import type { PayLink } from '../channels/link.js';
+import type { MessageType, RejectCode } from '../channels/message.js';
+import { receiptDigest } from '../channels/terms.js';
+import * as Tick from '../channels/tick.js';
+import { amountOf } from '../channels/voucher.js';
+import type { Clock } from '../clock.js';
+import { ticksPerVoucher, voucherBurstMax, vouchersPerSecondMax } from '../limits.js';
+import type { Status } from '../native/records.js';
+import { adopt, isByBlock, type PayeeSession, unpaid } from './account.js';
+import * as Credit from './credit.js';
+import type { Granting } from './granting.js';
+import type { Evidence, Intake, Verdict } from './intake.js';
+import * as Tariff from './tariff.js';
+
+export interface TakingPorts {
+  readonly clock: Clock;
+  readonly domain: Domain;
+  readonly payee: Uint8Array;
+  readonly intake: Intake;
+  /** Signs digests with the delegate's key: 64 bytes, r ‖ vs. */
+  readonly sign: (digest: Uint8Array) => Uint8Array;
+}
+
+/** One connection, seen from where its vouchers are taken. */
+export interface Counter {
+  readonly link: PayLink;
+  session: PayeeSession | undefined;
+  tokens: number;
+  refilledMs: number;
+  /** The row of the tick voucher that came last by this connection. */
+  chain: Uint8Array | undefined;
+}
+
+/** Each ends when what was shown is durable and acknowledged, or refused. */
+export interface Taking {
+  voucher(counter: Counter, row: Uint8Array, final: boolean): Promise<void>;
+  tickVoucher(counter: Counter, row: Uint8Array): Promise<void>;
+  /** A tick counts from the tick voucher that came last by its connection. */
+  tick(counter: Counter, count: number, tick: Uint8Array): Promise<void>;
+  acknowledge(session: PayeeSession): void;
+}
+
+type Refuse = (link: PayLink, refused: MessageType, code: RejectCode) => void;
+
+export function createTaking(
+  ports: TakingPorts,
+  granting: Pick<Granting, 'forgive' | 'wake'>,
+  refuse: Refuse,
+): Taking {
+  function onTick(counter: Counter, count: number, tick: Uint8Array): Promise<void> {
+    const { link, session, chain } = counter;
+    if (!session || !chain) return Promise.resolve(refuse(link, 'tick', 'no_session'));
+    const row = Tick.withTick(chain, count, tick);
+    const { account } = session;
+    // Before its voucher is booked, or where another has taken its place, a tick is shown together with it.
+    const isCurrent = account.chain !== undefined && Tick.isSameChain(account.chain, chain);
+    return onEvidence(
+      counter,
+      isCurrent ? { kind: 'tick', count, tick } : { kind: 'tick_voucher', row },
+      row,
+    );
+  }
+
+  function onTickVoucher(counter: Counter, row: Uint8Array): Promise<void> {
+    counter.chain = row;
+    return onEvidence(counter, { kind: 'tick_voucher', row }, row);
+  }
+
+  function onVoucher(counter: Counter, row: Uint8Array, final: boolean): Promise<void> {
+    return onEvidence(counter, { kind: 'voucher', row, final }, row);
+  }
+
+  /** `row` is what the evidence comes to: the plain row, or the tick row that shows its newest tick. */
+  async function onEvidence(counter: Counter, evidence: Evidence, row: Uint8Array): Promise<void> {
+    const { link, session } = counter;
+    const { kind } = evidence;
+    const final = kind === 'voucher' && evidence.final;
+    if (!takeToken(counter, kind === 'tick' ? 1 / ticksPerVoucher : 1))
+      return refuse(link, kind, 'rate_limited');
+    if (!session) return refuse(link, kind, 'no_session');
+    const { account } = session;
+    const before = account.authorized;
+    const { index } = session;
+    const claim = kind === 'voucher' ? amountOf(row) : Tick.claimOf(row);
+    const verdict = await ports.intake.submit(
+      { session: index, voucherKey: account.voucherKey, payee: ports.payee, claim, evidence },
+      final || isAwaited(session),
+    );
+    if (verdict.status === 'superseded') {
+      // The better one is answered for both; what the head covers has had its answer coming.
+      if (claim <= account.authorized) acknowledge(session);
+      return;
+    }
+    if (verdict.status === 'ok') credit(session, verdict, kind, row, before);
+    if (!session.resynced && (verdict.status === 'ok' || verdict.status === 'not_increasing')) {
+      session.resynced = true;
+      await granting.forgive(session);
+    }
+    if (verdict.status !== 'ok' && verdict.status !== 'not_increasing')
+      return refuse(link, kind, toReject(verdict.status));
+    acknowledge(session);
+    if (final) sendReceipt(session);
+  }
+
+  /** Whether something depends on the next voucher: a stalled piece, a window that grows, or one that is nearly full. */
+  function isAwaited({ account, resynced, terms }: PayeeSession): boolean {
+    if (!resynced || !Credit.isFull(account.credit, terms)) return true;
+    for (const session of account.sessions) if (session.stalled) return true;
+    return unpaid(account) * 4n > account.credit.window * 3n;
+  }
+
+  function credit(
+    session: PayeeSession,
+    verdict: Verdict,
+    kind: Evidence['kind'],
+    row: Uint8Array,
+    before: bigint,
+  ): void {
+    const { account } = session;
+    const outcome = verdict.outcome!;
+    if (outcome.authorized < account.authorized) return;
+    adopt(account, outcome);
+    if (kind === 'voucher') [account.row, account.chain] = [row, undefined];
+    else account.chain = row;
+    const paid = account.authorized - before;
+    const earn = isByBlock(session) ? Credit.afterTicks : Credit.afterVoucher;
+    account.credit = earn(account.credit, session.terms, session.prices.piece, paid);
+    granting.wake(account);
+  }
+
+  function acknowledge(session: PayeeSession): void {
+    const { account } = session;
+    session.link.send({
+      type: 'ack',
+      authorized: account.authorized,
+      granted: session.grantedBytes,
+      delivered: BigInt(session.deliveredBytes),
+      deposit: account.deposit,
+      windowBytes: Tariff.bytesFor(session.offer.priceMiB, account.credit.window),
+    });
+  }
+
+  function sendReceipt(session: PayeeSession): void {
+    const { account, link } = session;
+    const last = session.receipt?.receipt;
+    if (last?.head !== account.authorized || last.bytes !== session.grantedBytes) {
+      const receipt = {
+        session: session.id,
+        infohash: link.infohash,
+        offerDigest: session.offerDigest,
+        bytes: session.grantedBytes,
+        amount: account.authorized - session.authorizedBefore,
+        head: account.authorized,
+        time: ports.clock.unixSeconds(),
+        payee: ports.payee,
+        voucherKey: account.voucherKey,
+      };
+      session.receipt = { receipt, signature: ports.sign(receiptDigest(ports.domain, receipt)) };
+    }
+    link.send({ type: 'receipt', ...session.receipt! });
+  }
+
+  function takeToken(counter: Counter, cost: number): boolean {
+    const nowMs = ports.clock.monotonicMs();
+    const refill = ((nowMs - counter.refilledMs) / 1000) * vouchersPerSecondMax;
+    counter.tokens = Math.min(voucherBurstMax, counter.tokens + refill) - cost;
+    counter.refilledMs = nowMs;
+    if (counter.tokens >= 0) return true;
+    counter.tokens = 0;
+    return false;
+  }
+
+  return { voucher: onVoucher, tickVoucher: onTickVoucher, tick: onTick, acknowledge };
+}
+
+function toReject(status: Status | Verdict['status']): RejectCode {
+  switch (status) {
+    case 'below_step':
+    case 'exceeds_deposit':
+    case 'exceeds_granted':
+    case 'rate_limited':
+      return status;
+    case 'bad_range':
+    case 'bad_signature':
+      return 'bad_signature';
+    case 'closing':
+    case 'closed':
+      return 'channel_closing';
+    default:
+      return 'unavailable';
+  }
+}
