@@ -185,7 +185,9 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
       if (outcome!.status === 'ok') publish(head, { ...outcome!, row });
     }
     if (shown <= head.authorized) acknowledge(head, shown);
-    if (head.authorized > head.acked) sendVoucher(purse);
+    // Who pays by pieces has its credit counted in pieces: a chain of before is over.
+    const folded = !purse.ticks && (await fold(purse));
+    if (folded || head.authorized > head.acked) sendVoucher(purse);
     else purse.link.send({ type: 'state', role: 'payer', row: head.row, deposit: 0n });
     if (purse.ticks) await begin(ports.book, purse.ticks);
     setStanding(purse, 'ready');
@@ -214,10 +216,11 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
   }
 
   /** Puts a plain voucher of as much in the place of a chain: the last one is plain, and so is all for who takes no ticks. */
-  async function fold({ head, session }: Purse): Promise<void> {
-    if (!head?.chain || session === undefined) return;
+  async function fold({ head, session }: Purse): Promise<boolean> {
+    if (!head?.chain || session === undefined) return false;
     const [outcome] = await ports.book.commit([{ kind: 'sign', session, advance: 0n }]);
     if (outcome!.status === 'ok') publish(head, outcome!);
+    return head.chain === undefined;
   }
 
   function onAck(purse: Purse, ack: Ack): void {
@@ -362,8 +365,8 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
   }
 
   /** Ends when the work has, or has failed and was told of. */
-  function run({ link }: Purse, work: Promise<void>): Promise<void> {
-    return work.catch((reason) => {
+  async function run({ link }: Purse, work: Promise<unknown>): Promise<void> {
+    await work.catch((reason) => {
       link.close('the payer failed');
       if (isLedgerFailure(reason)) events.onFailure(reason);
       else events.onTrouble(reason);

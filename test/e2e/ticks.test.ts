@@ -88,7 +88,7 @@ test('a payer that never pays takes one block with it', async () => {
   peer.end();
 });
 
-test('a payer that stops takes no more than a block beyond what it has paid', async () => {
+test('a payer that stops takes with it no more than what it has paid and a block', async () => {
   const { key, peer } = await session('stops after three');
   peer.say({ type: 'tick_voucher', row: await chainOf(key, 0) });
   for (let piece = 0; piece < 8; piece++) peer.requestPiece(piece, PIECE_BYTES);
@@ -234,6 +234,32 @@ test('ticks that are not worth their gas are named, and given up with a close', 
     lost: String(BTT),
     lostReason: 'closed',
   });
+});
+
+test('a download that was broken off by ticks is ended without them, and nothing is paid twice', async () => {
+  const offering = await startPayee(ground, {
+    account: ground.accounts[5]!,
+    settings: { ...SETTINGS, ticks: 'offer' },
+    bytes: 256 * PIECE_BYTES,
+  });
+  const payer = await startPayer(ground, { account: ground.accounts[6]!, settings: { payTicks: true } });
+  try {
+    const request = { torrent: offering.torrent, peers: [`127.0.0.1:${offering.port}`], ...MONEY };
+    const budget = { ...request, budget: String(400n * PIECE), gasMax: String(10n ** 22n) };
+    const stop = new AbortController();
+    const broken = payer.fetch(budget, stop.signal).catch((thrown) => (thrown as { code: string }).code);
+    while (((await offering.engine.channels())[0]?.pieces ?? 0) < 40)
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    stop.abort();
+    expect(await broken).toBe('INTERRUPTED');
+    const end = await payer.fetch({ ...budget, payTicks: false });
+    expect(end).toMatchObject({ acknowledged: true, spent: String(256n * PIECE) });
+    expect(payer.got(offering.metainfo.name).equals(offering.payload)).toBe(true);
+    expect((await offering.channel()).authorized).toBe(String(256n * PIECE));
+  } finally {
+    await payer.close();
+    await offering.close();
+  }
 });
 
 test('a payee that takes no ticks says so', async () => {
