@@ -100,7 +100,7 @@ async function seed(paths: readonly string[], flags: SeedFlags): Promise<void> {
       report(context, flags, await engine.seed(request), { port: engine.port, apiPort: api.port });
       if (!flags.json) {
         Output.line(
-          `  price        ${formatPrice(selling.priceMiB)}${selling.freeSlots > 0 ? `, ${selling.freeSlots} free slots` : ', paying peers only'}`,
+          `  price        ${formatPrice(selling.priceMiB)}${selling.ticks === 'require' ? ', block by block' : ''}${selling.freeSlots > 0 ? `, ${selling.freeSlots} free slots` : ', paying peers only'}`,
         );
         Output.line('Ctrl-C stops; nothing that was earned is lost.');
       }

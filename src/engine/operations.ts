@@ -35,6 +35,7 @@ export interface ChannelView {
   readonly reserved: string;
   readonly vouchers: number;
   readonly bytes: string;
+  /** Pieces; of a payee grants, of which a piece takes several where blocks are paid one by one. */
   readonly pieces: number;
 }
 
@@ -45,6 +46,7 @@ export interface SessionView {
   readonly payee: string;
   readonly priceMiB: string;
   readonly bytes: string;
+  /** As of a channel. */
   readonly pieces: number;
   readonly amount: string;
   readonly open: boolean;
