@@ -5,13 +5,19 @@
  */
 import type { Clock } from '../clock.js';
 import { defaultAfterMs, staleGrantMs, voucherLateMs } from '../limits.js';
-import type { Status } from '../native/records.js';
+import type { Command, Outcome } from '../native/records.js';
 import { adopt, type ChannelAccount, type PayeeSession, unpaid } from './account.js';
 import type { Book } from './book.js';
 import * as Credit from './credit.js';
 import * as Tariff from './tariff.js';
 
 export type Admission = 'serve' | 'wait' | 'refuse';
+
+/** A piece that is asked for, with its bytes. */
+export interface Wanted {
+  readonly piece: number;
+  readonly bytes: number;
+}
 
 export interface GrantingEvents {
   /** The session may try its stalled requests again. */
@@ -25,7 +31,8 @@ export interface GrantingEvents {
 }
 
 export interface Granting {
-  admit(session: PayeeSession, piece: number, bytes: number): Promise<Admission>;
+  /** Grants pieces in their order as far as the credit goes; answers for each once its grant is durable. */
+  admit(session: PayeeSession, pieces: readonly Wanted[]): Promise<readonly Admission[]>;
   /** All blocks of a granted piece were handed to the socket. */
   sent(session: PayeeSession, piece: number): void;
   /** The channel changed: wakes what is stalled. */
@@ -51,36 +58,38 @@ export interface GrantingPorts {
 }
 
 export function createGranting({ book, clock, isRetired }: GrantingPorts, events: GrantingEvents): Granting {
-  async function admit(session: PayeeSession, piece: number, bytes: number): Promise<Admission> {
+  async function admit(session: PayeeSession, pieces: readonly Wanted[]): Promise<readonly Admission[]> {
     const { account } = session;
-    for (;;) {
-      const { changes } = account;
-      const admission = await tryGrant(session, piece, bytes);
-      // A voucher that was booked meanwhile has woken nobody yet: the answer is out of date.
-      if (admission !== 'wait' || account.changes === changes) return admission;
-    }
+    const { changes } = account;
+    const admissions = await tryGrants(session, pieces);
+    // A voucher that was booked meanwhile has woken nobody yet: what is to wait is out of date.
+    if (account.changes === changes || !admissions.includes('wait')) return admissions;
+    const again = await admit(
+      session,
+      pieces.filter((_, at) => admissions[at] === 'wait'),
+    );
+    let next = 0;
+    return admissions.map((admission) => (admission === 'wait' ? again[next++]! : admission));
   }
 
-  async function tryGrant(session: PayeeSession, piece: number, bytes: number): Promise<Admission> {
+  /** Asks the ledger, in one commit, for the pieces that the window seems to allow, and for the first in any case. */
+  async function tryGrants(session: PayeeSession, pieces: readonly Wanted[]): Promise<readonly Admission[]> {
     const { account } = session;
-    const piecePrice = Tariff.price(session.offer.priceMiB, BigInt(bytes));
-    const bad = Credit.isBad(account.credit, session.terms, piecePrice);
+    const bad = Credit.isBad(account.credit, session.terms, session.piecePrice);
     const ending = account.closing || isRetired(account.voucherKey);
-    if (ending || session.ended || session.link.closed || bad) return 'refuse';
-    const exposureLimit = Credit.unpaidMax(account.credit, session.terms, piecePrice);
-    const [outcome] = await book.commit([{ kind: 'grant', session: session.index, bytes, exposureLimit }]);
-    return settleGrant(session, piece, bytes, outcome!.status, () => adopt(account, outcome!));
+    if (ending || session.ended || session.link.closed || bad) return pieces.map(() => 'refuse');
+    const grants = affordable(session, pieces);
+    const outcomes = await book.commit(grants);
+    if (grants.length < pieces.length) stall(session);
+    return pieces.map((piece, at) =>
+      at < grants.length ? settleGrant(session, piece, outcomes[at]!) : 'wait',
+    );
   }
 
-  function settleGrant(
-    session: PayeeSession,
-    piece: number,
-    bytes: number,
-    status: Status,
-    publish: () => void,
-  ): Admission {
+  function settleGrant(session: PayeeSession, { piece, bytes }: Wanted, outcome: Outcome): Admission {
+    const { status } = outcome;
     if (status === 'ok') {
-      publish();
+      adopt(session.account, outcome);
       session.grantedBytes += BigInt(bytes);
       if (session.ended) {
         // The session was closed while its grant was under way: nobody will send it.
@@ -233,6 +242,27 @@ export function createGranting({ book, clock, isRetired }: GrantingPorts, events
     forgive,
     watchDefault,
   };
+}
+
+/**
+ * The grants of the first pieces that the window allows as far as is known here, at least of one: the ledger decides,
+ * and what may change its answer need not have arrived.
+ */
+function affordable(session: PayeeSession, pieces: readonly Wanted[]): Command[] {
+  const { account, terms, offer, grantedBytes } = session;
+  const grants: Command[] = [];
+  const owed = unpaid(account);
+  let bytes = 0n;
+  for (const piece of pieces) {
+    const size = BigInt(piece.bytes);
+    const exposureLimit = Credit.unpaidMax(account.credit, terms, Tariff.price(offer.priceMiB, size));
+    bytes += size;
+    const fits = owed + Tariff.priceStep(offer.priceMiB, grantedBytes, bytes) <= exposureLimit;
+    if (!fits && grants.length > 0) break;
+    grants.push({ kind: 'grant', session: session.index, bytes: piece.bytes, exposureLimit });
+    if (!fits) break;
+  }
+  return grants;
 }
 
 /** Bytes that the session was granted and that did not leave this process, less those that were given up. */

@@ -30,7 +30,7 @@ import { type AccountEvents, type AccountPorts, createAccounts } from './account
 import type { Bans } from './bans.js';
 import { isLedgerFailure } from './book.js';
 import * as Credit from './credit.js';
-import { type Admission, createGranting } from './granting.js';
+import { type Admission, createGranting, type Wanted } from './granting.js';
 import type { Intake, Verdict } from './intake.js';
 import * as Tariff from './tariff.js';
 
@@ -77,7 +77,8 @@ export interface Payee {
   onMessage(link: PayLink, message: Message): void;
   onInvalid(link: PayLink, refused: MessageType, code: RejectCode): void;
   detach(link: PayLink): Promise<void>;
-  admit(link: PayLink, piece: number, bytes: number): Promise<Admission>;
+  /** Answers for each of the pieces, in their order; for none of them when the link has no session. */
+  admit(link: PayLink, pieces: readonly Wanted[]): Promise<readonly Admission[]>;
   sent(link: PayLink, piece: number): void;
   delivered(link: PayLink, bytes: number): void;
   /** Before a close of these channels, or of all: has what is granted paid, then serves them no more. */
@@ -412,9 +413,9 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
       await granting.end(desk.session);
       accounts.leave(desk.session.account);
     },
-    async admit(link, piece, bytes) {
+    async admit(link, pieces) {
       const session = desks.get(link.id)?.session;
-      return session ? granting.admit(session, piece, bytes) : 'refuse';
+      return session ? granting.admit(session, pieces) : [];
     },
     sent(link, piece) {
       const session = desks.get(link.id)?.session;

@@ -89,7 +89,10 @@ export function attachPayee(selling: Selling, options: PayeeWireOptions): Paymen
     context,
   );
   return withVerbs<PayeeWire>(Extension, (link) => ({
-    admit: async (piece: number, bytes: number) => (link() ? payee.admit(link()!, piece, bytes) : 'refuse'),
+    admit: async (piece: number, bytes: number) => {
+      const [admission] = link() ? await payee.admit(link()!, [{ piece, bytes }]) : [];
+      return admission ?? 'refuse';
+    },
     sent: (piece: number) => link() && payee.sent(link()!, piece),
     delivered: (bytes: number) => link() && payee.delivered(link()!, bytes),
   }));

@@ -176,9 +176,9 @@ export async function startSelling(options: SellingOptions): Promise<Selling> {
   function gateOf(links: Links): Seeders.UploadGate {
     const linkOf = (peer: Seeders.SeedPeer): PayLink | undefined => links.linkOf(peer as Peer);
     return {
-      admit(peer, piece, bytes) {
+      admit(peer, pieces) {
         const link = linkOf(peer);
-        return link ? payee.admit(link, piece, bytes) : 'refuse';
+        return link ? payee.admit(link, pieces) : [];
       },
       sent(peer, piece) {
         const link = linkOf(peer);

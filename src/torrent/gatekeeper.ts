@@ -1,6 +1,6 @@
 /**
- * Between the seeder and the gate: asks for each piece of a paying peer once, counts what of each grant was
- * sent and delivered, and reports the end of each. It sends nothing itself.
+ * Between the seeder and the gate: asks for each piece of a paying peer once, for several at a time, counts what of
+ * each grant was sent and delivered, and reports the end of each. It sends nothing itself.
  *
  * Invariant: every 'serve' of the gate ends in exactly one `sent` or one entry of `dropped`.
  */
@@ -11,6 +11,12 @@ import * as Layout from './layout.js';
 
 export type Admission = 'serve' | 'wait' | 'refuse';
 
+/** A piece that a peer asks for. */
+export interface Wanted {
+  readonly piece: number;
+  readonly bytes: number;
+}
+
 /** A piece that a peer was granted and did not get in full. `delivered` bytes of it left this process. */
 export interface Dropped {
   readonly piece: number;
@@ -19,8 +25,11 @@ export interface Dropped {
 }
 
 export interface UploadGate {
-  /** Asked when the first block of a piece is requested by a paid peer. After 'wait', call `resume`. */
-  admit(peer: SeedPeer, piece: number, bytes: number): Admission | Promise<Admission>;
+  /**
+   * Asked about pieces whose first blocks were requested by a paid peer, in that order; answers for each of them.
+   * After a 'wait', call `resume`.
+   */
+  admit(peer: SeedPeer, pieces: readonly Wanted[]): readonly Admission[] | Promise<readonly Admission[]>;
   /** Every byte of a granted piece has left this process. */
   sent(peer: SeedPeer, piece: number, bytes: number): void;
   /** The peer is gone: these grants were never sent in full. */
@@ -31,8 +40,8 @@ export interface Gatekeeper {
   /** Asks for the pieces of all queued requests that have no grant, in the order of the requests. */
   ask(customer: Customer): void;
   /**
-   * Notes a request that was queued now. Its piece is asked for together with others, in time: when they are
-   * half as many as the granted ones that are still being sent.
+   * Notes a request that was queued now. Its piece is asked for together with others, in time: when they are as many
+   * as the granted ones that are still being sent.
    */
   askFor(customer: Customer, request: Request): void;
   /** Nothing of what is queued may be sent: it is asked for now. */
@@ -55,34 +64,30 @@ export interface GatekeeperOptions {
   readonly onError: (error: PieceworkError) => void;
 }
 
-/** Granted pieces for each one that waits to be asked for: what is sent while the gate thinks. */
-const ASKED_SHARE = 2;
-
 export function create(options: GatekeeperOptions): Gatekeeper {
   const { layout, gate } = options;
 
-  const askForPiece = (customer: Customer, piece: number) => {
-    const bytes = Layout.pieceBytes(layout, piece);
-    const settle = (admission: Admission): void => {
-      customer.asking.delete(piece);
-      settled(customer, piece, bytes, admission);
+  const askForPieces = (customer: Customer, pieces: readonly Wanted[]) => {
+    const settle = (admissions: readonly Admission[]): void => {
+      for (const { piece } of pieces) customer.asking.delete(piece);
+      for (let at = 0; at < pieces.length; at++) settled(customer, pieces[at]!, admissions[at] ?? 'refuse');
       askInTime(customer);
     };
     const fail = (thrown: unknown): void => {
-      settle('refuse');
+      settle([]);
       options.onError(from(thrown));
     };
-    customer.asking.add(piece);
-    let answer: Admission | Promise<Admission>;
+    for (const { piece } of pieces) customer.asking.add(piece);
+    let answer: ReturnType<UploadGate['admit']>;
     try {
-      answer = gate.admit(customer.peer, piece, bytes);
+      answer = gate.admit(customer.peer, pieces);
     } catch (thrown) {
       return fail(thrown);
     }
-    if (typeof answer === 'string') return settle(answer);
-    answer.then(settle, fail);
+    if (answer instanceof Promise) answer.then(settle, fail);
+    else settle(answer);
   };
-  const settled = (customer: Customer, piece: number, bytes: number, admission: Admission) => {
+  const settled = (customer: Customer, { piece, bytes }: Wanted, admission: Admission) => {
     const here = options.isHere(customer);
     if (admission === 'serve') {
       if (!here) return gate.dropped(customer.peer, [{ piece, bytes, delivered: 0 }]);
@@ -97,15 +102,24 @@ export function create(options: GatekeeperOptions): Gatekeeper {
       for (const request of Customers.takeOut(customer, piece)) options.refuse(customer, request);
     }
   };
+  const isAsked = ({ asking, waiting }: Customer, piece: number): boolean =>
+    asking.has(piece) || waiting.has(piece);
+  /** Asks for what was noted. Pieces are asked for in order: behind one that waits, others need not try. */
   const ask = (customer: Customer): void => {
-    if (customer.standing !== 'paid' || customer.choked) return;
+    const { wanted, waiting } = customer;
+    if (customer.standing !== 'paid' || customer.choked || waiting.size > 0 || wanted.size === 0) return;
+    const pieces = Array.from(wanted, (piece) => ({ piece, bytes: Layout.pieceBytes(layout, piece) }));
+    wanted.clear();
+    askForPieces(customer, pieces);
+  };
+  /** The same after a look through the whole queue: what was noted may have been asked for and used up. */
+  const askAnew = (customer: Customer): void => {
     customer.wanted.clear();
     for (const request of customer.queue) {
-      // Pieces are asked for in order: behind one that waits, others need not try.
-      if (customer.waiting.size > 0) return;
-      if (customer.asking.has(request.index) || Customers.servable(customer, request)) continue;
-      askForPiece(customer, request.index);
+      if (isAsked(customer, request.index) || Customers.servable(customer, request)) continue;
+      customer.wanted.add(request.index);
     }
+    ask(customer);
   };
   const askSoon = (customer: Customer): void => {
     if (customer.askingSoon) return;
@@ -117,19 +131,23 @@ export function create(options: GatekeeperOptions): Gatekeeper {
   };
   const askInTime = (customer: Customer): void => {
     const { wanted, open, asking, waiting } = customer;
-    if (wanted.size * ASKED_SHARE < open.size || asking.size > 0 || waiting.size > 0) return;
+    if (wanted.size < open.size || asking.size > 0 || waiting.size > 0) return;
     if (wanted.size > 0) askSoon(customer);
   };
 
   return {
-    ask,
+    ask: askAnew,
     askFor(customer, request) {
-      if (customer.asking.has(request.index) || Customers.servable(customer, request)) return;
+      // The blocks of a piece are asked for one after the other: the first of them speaks for all.
+      if (request.index === customer.noted || customer.standing !== 'paid') return;
+      customer.noted = request.index;
+      if (isAsked(customer, request.index) || Customers.servable(customer, request)) return;
       customer.wanted.add(request.index);
       askInTime(customer);
     },
     starved(customer) {
-      if (customer.asking.size === 0 && customer.waiting.size === 0) askSoon(customer);
+      if (customer.asking.size > 0 || customer.waiting.size > 0 || customer.askingSoon) return;
+      askAnew(customer);
     },
     spend(customer, piece, bytes, release) {
       const grant = customer.standing === 'paid' ? customer.open.get(piece) : undefined;

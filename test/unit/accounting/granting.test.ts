@@ -47,8 +47,8 @@ test('whoever is told to wait is told to go on afterwards, never before', async 
       },
     );
     // As far from the answer as the gate is: an async function or two, and a then.
-    const gate = async () => granting.admit(session, 7, 1);
-    void gate().then((admission) => heard.push(admission));
+    const gate = async () => granting.admit(session, [{ piece: 7, bytes: 1 }]);
+    void gate().then((admissions) => heard.push(...admissions));
     asked[0]!([{ status: 'exceeds_window' } as Outcome]);
     for (let hop = 0; hop < hops; hop++) await Promise.resolve();
     granting.wake(session.account);

@@ -6,6 +6,7 @@ import * as Layout from '../../../src/torrent/layout.js';
 import * as Seeder from '../../../src/torrent/seeder.js';
 import * as Slots from '../../../src/torrent/slots.js';
 import { until } from '../wire/support.js';
+import { inOrder } from './support.js';
 
 const KIB16 = 16 * 1024;
 const layout: Layout.Layout = {
@@ -98,9 +99,11 @@ function bench(options: BenchOptions = {}): Bench {
     rotationMs: options.rotationMs ?? 60_000,
     onError: (error) => state.errors.push(error.code),
     gate: {
-      admit(_peer, piece) {
-        state.asked.push(piece);
-        return options.admit?.(piece) ?? 'serve';
+      admit(_peer, pieces) {
+        return inOrder(pieces, ({ piece }) => {
+          state.asked.push(piece);
+          return options.admit?.(piece) ?? 'serve';
+        });
       },
       sent: (_peer, piece) => state.sent.push(piece),
       dropped: (_peer, grants) => state.dropped.push(...grants),
@@ -300,6 +303,7 @@ describe('the gate', () => {
     const peer = fake();
     at.seeder.join(peer, 'paid');
     askPiece(at, peer, 5);
+    await until(() => at.asked.length === 1);
     askPiece(at, peer, 6);
     await new Promise((resolve) => setTimeout(resolve, 20));
     expect(peer.sent).toEqual([]);
