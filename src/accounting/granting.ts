@@ -9,6 +9,7 @@ import type { Command, Outcome } from '../native/records.js';
 import { adopt, type ChannelAccount, type PayeeSession, unpaid } from './account.js';
 import type { Book } from './book.js';
 import * as Credit from './credit.js';
+import type { Intake } from './intake.js';
 import * as Tariff from './tariff.js';
 
 export type Admission = 'serve' | 'wait' | 'refuse';
@@ -52,12 +53,15 @@ export interface Granting {
 
 export interface GrantingPorts {
   readonly book: Book;
+  readonly intake: Pick<Intake, 'join'>;
   readonly clock: Clock;
   /** Whether the payee itself is about to close the channel: what is granted then could not be paid. */
   readonly isRetired: (voucherKey: Uint8Array) => boolean;
 }
 
-export function createGranting({ book, clock, isRetired }: GrantingPorts, events: GrantingEvents): Granting {
+export function createGranting(ports: GrantingPorts, events: GrantingEvents): Granting {
+  const { book, intake, clock, isRetired } = ports;
+
   async function admit(session: PayeeSession, pieces: readonly Wanted[]): Promise<readonly Admission[]> {
     const { account } = session;
     const { changes } = account;
@@ -78,12 +82,12 @@ export function createGranting({ book, clock, isRetired }: GrantingPorts, events
     const bad = Credit.isBad(account.credit, session.terms, session.piecePrice);
     const ending = account.closing || isRetired(account.voucherKey);
     if (ending || session.ended || session.link.closed || bad) return pieces.map(() => 'refuse');
-    const grants = affordable(session, pieces);
-    const outcomes = await book.commit(grants);
-    if (grants.length < pieces.length) stall(session);
-    return pieces.map((piece, at) =>
-      at < grants.length ? settleGrant(session, piece, outcomes[at]!) : 'wait',
-    );
+    const outcomes = await intake.join(session.index, () => book.commit(affordable(session, pieces)));
+    if (outcomes.length < pieces.length) stall(session);
+    return pieces.map((piece, at) => {
+      const outcome = outcomes[at];
+      return outcome ? settleGrant(session, piece, outcome) : 'wait';
+    });
   }
 
   function settleGrant(session: PayeeSession, { piece, bytes }: Wanted, outcome: Outcome): Admission {

@@ -2,8 +2,8 @@
  * The way of a voucher from the wire to the ledger, in batches: keep the highest of each session, screen
  * what costs nothing to refuse, verify the signatures of the rest in the wide pool, then commit. One batch is
  * verified at a time, beside the commit of the one before; what arrives meanwhile forms the next one. A voucher that is
- * not urgent waits a little for better ones, or goes with the next that is. Cost: O(batch), one screen, one verify and
- * one commit each.
+ * not urgent waits a little for better ones, or goes with the next that is; other work of its session may go with it.
+ * Cost: O(batch), one screen, one verify and one commit each.
  */
 import { amountOf } from '../channels/voucher.js';
 import type { Clock } from '../clock.js';
@@ -23,6 +23,8 @@ export interface Submission {
 /** What became of a voucher. `outcome` is there once the ledger decided. */
 export interface Verdict {
   readonly status: Status | 'superseded' | 'rate_limited';
+  /** The voucher that this is about: the one submitted, or what was put in its place. */
+  readonly submission: Submission;
   readonly outcome?: Outcome;
 }
 
@@ -30,7 +32,7 @@ export interface Verdict {
 export type VerifyClaims = (claims: readonly VoucherClaim[]) => Promise<readonly Status[]>;
 
 interface Waiting {
-  readonly submission: Submission;
+  submission: Submission;
   readonly resolve: (verdict: Verdict) => void;
   readonly reject: (reason: unknown) => void;
 }
@@ -38,6 +40,16 @@ interface Waiting {
 export interface Intake {
   /** Resolves when the voucher is durable or refused; rejects only when the ledger or the pool failed. */
   submit(submission: Submission, urgent?: boolean): Promise<Verdict>;
+  /**
+   * Puts a voucher in the place of one that waits for its session; the higher one stays, and its verdict goes to who
+   * submitted the first. False when none waits.
+   */
+  replace(submission: Submission, urgent?: boolean): boolean;
+  /**
+   * Runs work that is committed behind the vouchers: where one of the session waits, it goes at once and the work joins
+   * its commit. What is joined is durable by the same sync.
+   */
+  join<Result>(session: number, work: () => Promise<Result>): Promise<Result>;
   /** Lets nothing wait any longer that waits now. */
   hurry(): void;
   readonly waitingCount: number;
@@ -45,7 +57,9 @@ export interface Intake {
 
 export function createIntake(book: Book, verify: VerifyClaims, clock: Clock): Intake {
   const waiting = new Map<number, Waiting>();
+  const joined: Array<() => void> = [];
   let busy = false;
+  let checking = false;
   let hurried = false;
   let cancelWait: (() => void) | undefined;
 
@@ -68,10 +82,14 @@ export function createIntake(book: Book, verify: VerifyClaims, clock: Clock): In
     let committing = Promise.resolve();
     while (waiting.size > 0 && hurried) {
       hurried = waiting.size > batchCommandsMax;
+      checking = true;
       const signed = await check(book, verify, take());
       // No batch runs ahead of another by more than its signatures: commits keep their order.
       await committing;
+      checking = false;
       committing = commit(book, signed);
+      // In the same turn, so that the book makes one commit of both.
+      for (const work of joined.splice(0)) work();
       if (waiting.size === 0 || !hurried) await committing;
     }
     // Nothing is awaited between the last look and this line: what comes now begins anew.
@@ -98,18 +116,30 @@ export function createIntake(book: Book, verify: VerifyClaims, clock: Clock): In
       return waiting.size;
     },
     submit(submission, urgent = true) {
-      if (waiting.size >= intakeQueueMax) return Promise.resolve({ status: 'rate_limited' });
+      if (waiting.size >= intakeQueueMax) return Promise.resolve({ status: 'rate_limited', submission });
       const before = waiting.get(submission.session);
       if (before) {
         const lower = amountOf(before.submission.row) > amountOf(submission.row);
-        if (lower) return Promise.resolve({ status: 'superseded' });
-        before.resolve({ status: 'superseded' });
+        if (lower) return Promise.resolve({ status: 'superseded', submission });
+        before.resolve({ status: 'superseded', submission: before.submission });
       }
       return new Promise((resolve, reject) => {
         waiting.set(submission.session, { submission, resolve, reject });
         if (urgent) hurry();
         else if (!busy) wait();
       });
+    },
+    replace(submission, urgent = true) {
+      const one = waiting.get(submission.session);
+      if (!one) return false;
+      if (amountOf(one.submission.row) <= amountOf(submission.row)) one.submission = submission;
+      if (urgent) hurry();
+      return true;
+    },
+    join(session, work) {
+      if (!checking && !waiting.has(session)) return work();
+      hurry();
+      return new Promise((resolve) => joined.push(() => resolve(work())));
     },
   };
 }
@@ -129,7 +159,7 @@ async function check(book: Book, verify: VerifyClaims, batch: readonly Waiting[]
 function keepOk(batch: readonly Waiting[], statuses: readonly Status[]): Waiting[] {
   return batch.filter((one, at) => {
     const status = statuses[at]!;
-    if (status !== 'ok') one.resolve({ status });
+    if (status !== 'ok') one.resolve({ status, submission: one.submission });
     return status === 'ok';
   });
 }
@@ -140,7 +170,7 @@ async function commit(book: Book, batch: readonly Waiting[]): Promise<void> {
     const outcomes = await book.commit(batch.map(toCommand));
     for (const [at, one] of batch.entries()) {
       const outcome = outcomes[at]!;
-      one.resolve({ status: outcome.status, outcome });
+      one.resolve({ status: outcome.status, submission: one.submission, outcome });
     }
   } catch (reason) {
     for (const one of batch) one.reject(reason);

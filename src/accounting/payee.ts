@@ -253,22 +253,26 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
     });
   }
 
-  async function onVoucher(desk: Desk, row: Uint8Array, final: boolean): Promise<void> {
+  function onVoucher(desk: Desk, row: Uint8Array, final: boolean): void {
     const { link, session } = desk;
     if (!takeToken(desk)) return refuse(link, 'voucher', 'rate_limited');
     if (!session) return refuse(link, 'voucher', 'no_session');
-    const { account } = session;
-    const before = account.authorized;
-    const { index } = session;
-    const verdict = await ports.intake.submit(
-      { session: index, voucherKey: account.voucherKey, payee: ports.payee, row, final },
-      final || isAwaited(session),
-    );
-    if (verdict.status === 'superseded') {
-      // The better one is answered for both; what the head covers has had its answer coming.
+    const { index, account } = session;
+    const submission = { session: index, voucherKey: account.voucherKey, payee: ports.payee, row, final };
+    const urgent = final || isAwaited(session);
+    if (ports.intake.replace(submission, urgent)) {
+      // The better one is answered for both; what the head covers is answered now.
       if (amountOf(row) <= account.authorized) acknowledge(session);
       return;
     }
+    run(desk, settleVoucher(session, ports.intake.submit(submission, urgent)));
+  }
+
+  async function settleVoucher(session: PayeeSession, verdictOf: Promise<Verdict>): Promise<void> {
+    const { link, account } = session;
+    const before = account.authorized;
+    const verdict = await verdictOf;
+    const { row, final } = verdict.submission;
     if (verdict.status === 'ok') credit(session, verdict, row, before);
     if (!session.resynced && (verdict.status === 'ok' || verdict.status === 'not_increasing')) {
       session.resynced = true;
@@ -387,10 +391,10 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
           return run(desk, work);
         }
         case 'voucher':
-          return run(desk, onVoucher(desk, message.row, message.final));
+          return onVoucher(desk, message.row, message.final);
         case 'state':
           // The payer shows what it signed: a valid higher voucher is taken like any other.
-          if (message.role === 'payer' && desk.session) run(desk, onVoucher(desk, message.row, false));
+          if (message.role === 'payer' && desk.session) onVoucher(desk, message.row, false);
           return;
         case 'tick_voucher':
         case 'tick':

@@ -5,7 +5,7 @@ import type { Book } from '../../../src/accounting/book.js';
 import * as Credit from '../../../src/accounting/credit.js';
 import { createGranting } from '../../../src/accounting/granting.js';
 import { systemClock } from '../../../src/clock.js';
-import type { Outcome } from '../../../src/native/records.js';
+import type { Command, Outcome } from '../../../src/native/records.js';
 
 const terms = { exposureMax: 100n, windowMax: 100n, minStep: 0n };
 
@@ -38,7 +38,7 @@ test('whoever is told to wait is told to go on afterwards, never before', async 
       screen: () => [],
     };
     const granting = createGranting(
-      { book, clock: systemClock, isRetired: () => false },
+      { book, intake: { join: (_session, work) => work() }, clock: systemClock, isRetired: () => false },
       {
         onResume: () => heard.push('resume'),
         onLate: () => {},
@@ -59,4 +59,47 @@ test('whoever is told to wait is told to go on afterwards, never before', async 
     late ||= asked.length === 1;
   }
   expect(late).toBe(true);
+});
+
+test('asks for no more pieces than the window allows, in one commit, and lets the others wait', async () => {
+  for (const [window, asked] of [
+    [35n, 3],
+    [30n, 3],
+    [9n, 1],
+  ] as const) {
+    const session = makeSession();
+    const { account } = session;
+    Object.assign(account, {
+      granted: 7n,
+      writtenOff: 2n,
+      authorized: 5n,
+      credit: { window, defaulted: 0n },
+    });
+    const commits: Array<readonly Command[]> = [];
+    const ended: string[] = [];
+    const book: Book = {
+      async commit(commands) {
+        commits.push(commands);
+        return commands.map(() => ({ ...account, status: 'ok' }) as unknown as Outcome);
+      },
+      screen: () => [],
+    };
+    const granting = createGranting(
+      { book, intake: { join: (_session, work) => work() }, clock: systemClock, isRetired: () => false },
+      {
+        onResume: () => {},
+        onLate: () => ended.push('late'),
+        onDepositExhausted: () => {},
+        onFailure: () => {},
+      },
+    );
+    const pieces = [0, 1, 2, 3, 4].map((piece) => ({ piece, bytes: 1 }));
+    const admissions = await granting.admit(session, pieces);
+    expect(admissions).toEqual(pieces.map((_, at) => (at < asked ? 'serve' : 'wait')));
+    expect(commits.map((commands) => commands.length)).toEqual([asked]);
+    expect(session.grantedBytes).toBe(BigInt(asked));
+    expect(session.stalled).toBe(true);
+    granting.wake(account);
+    expect(session.stalled).toBe(false);
+  }
 });
