@@ -40,8 +40,8 @@ export interface Gatekeeper {
   /** Asks for the pieces of all queued requests that have no grant, in the order of the requests. */
   ask(customer: Customer): void;
   /**
-   * Notes a request that was queued now. Its piece is asked for together with others, in time: when they are as many
-   * as the granted ones that are still being sent.
+   * Notes a request that was queued now. Its piece is asked for together with others, in time: when they are twice as
+   * many as the granted ones that are still being sent.
    */
   askFor(customer: Customer, request: Request): void;
   /** Nothing of what is queued may be sent: it is asked for now. */
@@ -63,6 +63,9 @@ export interface GatekeeperOptions {
   readonly refuse: (customer: Customer, request: Request) => void;
   readonly onError: (error: PieceworkError) => void;
 }
+
+/** Pieces that wait to be asked for, for each one that is sent while the gate thinks: one answer for many costs less. */
+const WANTED_SHARE = 2;
 
 export function create(options: GatekeeperOptions): Gatekeeper {
   const { layout, gate } = options;
@@ -131,7 +134,7 @@ export function create(options: GatekeeperOptions): Gatekeeper {
   };
   const askInTime = (customer: Customer): void => {
     const { wanted, open, asking, waiting } = customer;
-    if (wanted.size < open.size || asking.size > 0 || waiting.size > 0) return;
+    if (wanted.size < open.size * WANTED_SHARE || asking.size > 0 || waiting.size > 0) return;
     if (wanted.size > 0) askSoon(customer);
   };
 
