@@ -8,7 +8,7 @@
 import { amountOf } from '../channels/voucher.js';
 import type { Clock } from '../clock.js';
 import { batchCommandsMax, intakeQueueMax, voucherPatienceMs } from '../limits.js';
-import type { Command, Outcome, Status, VoucherClaim } from '../native/records.js';
+import type { Command, Outcome, Status } from '../native/records.js';
 import type { Book } from './book.js';
 
 export interface Submission {
@@ -18,6 +18,8 @@ export interface Submission {
   readonly payee: Uint8Array;
   readonly row: Uint8Array;
   readonly final: boolean;
+  /** Whether its session has paid before. */
+  readonly proven?: boolean;
 }
 
 /** What became of a voucher. `outcome` is there once the ledger decided. */
@@ -29,7 +31,7 @@ export interface Verdict {
 }
 
 /** Checks signatures for the engine's domain, in a batch; one status each. */
-export type VerifyClaims = (claims: readonly VoucherClaim[]) => Promise<readonly Status[]>;
+export type VerifyClaims = (claims: readonly Submission[]) => Promise<readonly Status[]>;
 
 interface Waiting {
   submission: Submission;

@@ -258,7 +258,9 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
     if (!takeToken(desk)) return refuse(link, 'voucher', 'rate_limited');
     if (!session) return refuse(link, 'voucher', 'no_session');
     const { index, account } = session;
-    const submission = { session: index, voucherKey: account.voucherKey, payee: ports.payee, row, final };
+    const { voucherKey } = account;
+    const proven = session.vouchers > 0;
+    const submission = { session: index, voucherKey, payee: ports.payee, row, final, proven };
     const urgent = final || isAwaited(session);
     if (ports.intake.replace(submission, urgent)) {
       // The better one is answered for both; what the head covers is answered now.
