@@ -280,9 +280,8 @@ async function closeLeftovers(ledger: Ledger): Promise<void> {
 }
 
 /**
- * Checks vouchers in the wide pool. One that comes alone is checked here: that takes 15 microseconds more of the event
- * loop than handing it over and 40 less in all. But only of who has paid before, so that strangers cannot buy more of
- * the loop's time with it than an answer costs.
+ * Checks vouchers in the wide pool. One that comes alone is checked here: that takes little more of the event loop than
+ * handing it over, and less in all. But only of who has paid before: strangers shall not buy the loop's time with it.
  */
 function verifyWith(executor: Executor, domain: Uint8Array): VerifyClaims {
   return async (claims) => {
