@@ -103,3 +103,38 @@ test('asks for no more pieces than the window allows, in one commit, and lets th
     expect(session.stalled).toBe(false);
   }
 });
+
+test('gives up at the end what was granted and never sent, which is no default', async () => {
+  const session = makeSession();
+  const { account } = session;
+  const books = { authorized: 0n, granted: 0n, writtenOff: 0n, deposit: 1_000n };
+  const credit = { window: 100n, defaulted: 0n };
+  Object.assign(account, { ...books, credit });
+  Object.assign(session, { deliveredBytes: 0, forgivenBytes: 0n });
+  const closed: Command[] = [];
+  const book: Book = {
+    async commit(commands) {
+      return commands.map((command) => {
+        if (command.kind === 'grant') books.granted += 10n * BigInt(command.bytes);
+        else if (command.kind === 'write_off') books.writtenOff += command.amount;
+        else closed.push(command);
+        return { ...books, status: 'ok', channel: 0 } as Outcome;
+      });
+    },
+    screen: () => [],
+  };
+  const granting = createGranting(
+    { book, intake: { join: (_session, work) => work() }, clock: systemClock, isRetired: () => false },
+    { onResume: () => {}, onLate: () => {}, onDepositExhausted: () => {}, onFailure: () => {} },
+  );
+  const pieces = [0, 1, 2, 3].map((piece) => ({ piece, bytes: 1 }));
+  expect(await granting.admit(session, pieces)).toEqual(['serve', 'serve', 'serve', 'serve']);
+  granting.sent(session, 0);
+  session.deliveredBytes = 1;
+  await granting.end(session);
+  expect(books).toMatchObject({ granted: 40n, writtenOff: 30n });
+  expect(closed).toEqual([{ kind: 'session_close', session: 0, deliveredBytes: 1 }]);
+  expect(account.credit).toEqual(credit);
+  expect(await granting.admit(session, pieces)).toEqual(['refuse', 'refuse', 'refuse', 'refuse']);
+  account.cancelDefault?.();
+});
