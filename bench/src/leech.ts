@@ -1,7 +1,8 @@
 /**
  * A downloader that is no bottleneck: one connection, written by hand, that takes every block of a torrent in order,
  * compares each byte with the source in memory and keeps nothing. Given a key it pays like any payer: one voucher a
- * piece, as soon as the piece is whole. It says the same to every seeder, so that seeders can be compared by it.
+ * piece, as soon as the piece is whole; they are signed before the first request, or the payer's signatures would slow
+ * the seeder down. It says the same to every seeder, so that seeders can be compared by it.
  *
  * A program of its own, so that it can have a core of its own: reads one `Order` as JSON from its arguments and
  * writes one `Catch` as JSON.
@@ -72,10 +73,9 @@ export function leech(order: Order): Promise<Catch> {
   let asked = 0;
   let arrived = 0;
   let bytes = 0;
-  let wholeBytes = 0;
   let theirPeerId: Uint8Array | undefined;
   let theirId: number | undefined;
-  let session: { readonly offer: Offer; readonly domain: Uint8Array } | undefined;
+  let purse: readonly Payment[] = [];
   let showed = false;
   let vouchers = 0;
   let owed = 0n;
@@ -137,16 +137,11 @@ export function leech(order: Order): Promise<Catch> {
     const pay = (message: Parameters<typeof Messages.encode>[0]): void => {
       socket.write(frame(EXTENDED, Buffer.from([theirId!]), Messages.encode(message)));
     };
-    const payFor = (piece: number): void => {
-      if (!payer || !session) return;
-      const { offer, domain } = session;
-      wholeBytes += Math.min(pieceLength, source.length - piece * pieceLength);
-      owed = Tariff.price(offer.priceMiB, BigInt(wholeBytes));
-      const row = call((addon) =>
-        addon.signVoucher(domain, Buffer.from(payer.secret, 'hex'), offer.payee, owed),
-      );
-      vouchers++;
-      pay({ type: 'voucher', final: arrived === blocks, row });
+    const payForOne = (): void => {
+      if (!payer) return;
+      const payment = purse[vouchers++]!;
+      owed = payment.amount;
+      socket.write(payment.frame);
     };
     const onBlock = (start: number, length: number): void => {
       const block = start / BLOCK_BYTES;
@@ -162,7 +157,7 @@ export function leech(order: Order): Promise<Catch> {
         const now = processorSeconds(pid);
         if (now !== undefined && seederBegan !== undefined) seederSeconds = now - seederBegan;
       }
-      if (missing[piece] === 0) payFor(piece);
+      if (missing[piece] === 0) payForOne();
       ask();
       if (arrived === blocks && !payer) finish();
     };
@@ -197,8 +192,7 @@ export function leech(order: Order): Promise<Catch> {
     };
     const accept = (offer: Offer): void => {
       if (!payer) return;
-      const { chainId, hub } = offer.domain;
-      session = { offer, domain: call((addon) => addon.domainSeparator(chainId, hub)) };
+      purse = sign(offer, Buffer.from(payer.secret, 'hex'), theirId!, source.length, pieceLength);
       const voucherKey = new Uint8Array(Buffer.from(payer.voucherKey, 'hex'));
       const agreed = { offerDigest: offerDigest(offer), nonce: offer.nonce, voucherKey, prepay: 0n };
       const connection = { payerPeerId: peerId, payeePeerId: theirPeerId!, infohash: offer.infohash };
@@ -268,6 +262,32 @@ export function leech(order: Order): Promise<Catch> {
       length = size + 4 - PIECE_HEAD_BYTES;
       left = length;
     };
+  });
+}
+
+/** A voucher as it goes over the wire. */
+interface Payment {
+  readonly amount: bigint;
+  readonly frame: Buffer;
+}
+
+/** The vouchers for one piece, for two and so on. */
+function sign(
+  offer: Offer,
+  secret: Uint8Array,
+  theirId: number,
+  bytes: number,
+  pieceLength: number,
+): Payment[] {
+  check(bytes % pieceLength === 0, 'a last piece that is shorter');
+  const { chainId, hub } = offer.domain;
+  const domain = call((addon) => addon.domainSeparator(chainId, hub));
+  return Array.from({ length: bytes / pieceLength }, (_, pieces) => {
+    const whole = (pieces + 1) * pieceLength;
+    const amount = Tariff.price(offer.priceMiB, BigInt(whole));
+    const row = call((addon) => addon.signVoucher(domain, secret, offer.payee, amount));
+    const message = Messages.encode({ type: 'voucher', final: whole === bytes, row });
+    return { amount, frame: frame(EXTENDED, Buffer.from([theirId]), message) };
   });
 }
 

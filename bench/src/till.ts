@@ -60,9 +60,8 @@ export async function openTill(folder: string, channels: number): Promise<Till> 
       if (!decoded.ok || decoded.message.type !== 'voucher') throw new Error('not a voucher');
       const { row, final } = decoded.message;
       const { voucherKey } = payers[channel]!;
-      const evidence = { kind: 'voucher', row, final } as const;
-      const claim = amountOf(row);
-      const verdict = await intake.submit({ session: channel, voucherKey, payee: PAYEE, claim, evidence });
+      const shown = { kind: 'voucher', row, claim: amountOf(row), final } as const;
+      const verdict = await intake.submit({ session: channel, voucherKey, payee: PAYEE, ...shown });
       if (verdict.status === 'superseded') return undefined;
       if (verdict.status !== 'ok') throw new Error(`the voucher was refused with ${verdict.status}`);
       const { authorized, deposit } = verdict.outcome!;

@@ -33,8 +33,6 @@ export interface ChannelAccount {
   row: Uint8Array;
   /** The current tick row of 124 bytes with its newest tick: newer than the plain head, and claims what is authorized. */
   chain: Uint8Array | undefined;
-  /** The price of grants that are on their way to the ledger. */
-  asked: bigint;
   readonly sessions: Set<PayeeSession>;
   cancelDefault: (() => void) | undefined;
 }
@@ -55,6 +53,8 @@ export interface PayeeSession {
   readonly underWay: Map<number, { readonly sinceMs: number }>;
   grantedBytes: bigint;
   deliveredBytes: number;
+  /** Whether a voucher or tick of this session was accepted. */
+  hasPaid: boolean;
   /** Of what was granted and never sent: what was given up already. */
   forgivenBytes: bigint;
   /** The head when the session began: what it earns is counted from here. */

@@ -125,7 +125,6 @@ export function createAccounts(
       changes: 0,
       row: booked?.row ?? NONE,
       chain: booked?.tickRow,
-      asked: 0n,
       sessions: new Set(),
       cancelDefault: undefined,
     };

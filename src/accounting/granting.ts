@@ -5,7 +5,7 @@
  */
 import type { Clock } from '../clock.js';
 import { blockBytesMax, defaultAfterMs, staleGrantMs, voucherLateMs } from '../limits.js';
-import type { Status } from '../native/records.js';
+import type { Outcome } from '../native/records.js';
 import {
   adopt,
   type ChannelAccount,
@@ -17,16 +17,24 @@ import {
 } from './account.js';
 import type { Book } from './book.js';
 import * as Credit from './credit.js';
+import type { Intake } from './intake.js';
 import * as Tariff from './tariff.js';
 
 /** Whether a piece may be served: 'serve' all of it, a number so many bytes of it, 'wait' until something changes. */
 export type Admission = 'serve' | number | 'wait' | 'refuse';
 
-/** What is asked for: a piece of `bytes`, of which the peer lacks some; what it has is granted. */
+/** A piece of `bytes` that is asked for, of which the peer lacks some; what it has is granted. */
 export interface Wanted {
   readonly piece: number;
   readonly bytes: number;
   readonly lacking: number;
+}
+
+interface Grant {
+  readonly kind: 'grant';
+  readonly session: number;
+  readonly bytes: number;
+  readonly exposureLimit: bigint;
 }
 
 export interface GrantingEvents {
@@ -41,8 +49,11 @@ export interface GrantingEvents {
 }
 
 export interface Granting {
-  /** Grants the whole piece, or as much of what is wanted as the window has room for where credit is by blocks. */
-  admit(session: PayeeSession, wanted: Wanted): Promise<Admission>;
+  /**
+   * Grants pieces, or blocks of them where credit is by blocks, in their order as far as the credit goes; answers for each
+   * once its grant is durable.
+   */
+  admit(session: PayeeSession, pieces: readonly Wanted[]): Promise<readonly Admission[]>;
   /** All that was granted of a piece has left. */
   sent(session: PayeeSession, piece: number): void;
   /** The channel changed: wakes what is stalled. */
@@ -62,59 +73,55 @@ export interface Granting {
 
 export interface GrantingPorts {
   readonly book: Book;
+  readonly intake: Pick<Intake, 'join'>;
   readonly clock: Clock;
   /** Whether the payee itself is about to close the channel: what is granted then could not be paid. */
   readonly isRetired: (voucherKey: Uint8Array) => boolean;
 }
 
-export function createGranting({ book, clock, isRetired }: GrantingPorts, events: GrantingEvents): Granting {
-  async function admit(session: PayeeSession, wanted: Wanted): Promise<Admission> {
+export function createGranting(ports: GrantingPorts, events: GrantingEvents): Granting {
+  const { book, intake, clock, isRetired } = ports;
+
+  async function admit(session: PayeeSession, pieces: readonly Wanted[]): Promise<readonly Admission[]> {
     const { account } = session;
-    for (;;) {
-      const { changes } = account;
-      const admission = await tryGrant(session, wanted);
-      // A voucher that was booked meanwhile has woken nobody yet: the answer is out of date.
-      if (admission !== 'wait' || account.changes === changes) return admission;
-    }
+    const { changes } = account;
+    const admissions = await tryGrants(session, pieces);
+    // A voucher that was booked meanwhile has woken nobody yet: what is to wait is out of date.
+    if (account.changes === changes || !admissions.includes('wait')) return admissions;
+    const again = await admit(
+      session,
+      pieces.filter((_, at) => admissions[at] === 'wait'),
+    );
+    let next = 0;
+    return admissions.map((admission) => (admission === 'wait' ? again[next++]! : admission));
   }
 
-  async function tryGrant(session: PayeeSession, wanted: Wanted): Promise<Admission> {
+  /** Asks the ledger, in one commit, for what the window seems to allow, and for the first in any case. */
+  async function tryGrants(session: PayeeSession, pieces: readonly Wanted[]): Promise<readonly Admission[]> {
     const { account } = session;
-    const unit = unitOf(session);
-    const bad = Credit.isBad(account.credit, unit.terms, unit.price);
+    const { terms, price } = unitOf(session);
+    const bad = Credit.isBad(account.credit, terms, price);
     const ending = account.closing || isRetired(account.voucherKey);
-    if (ending || session.ended || session.link.closed || bad) return 'refuse';
-    const exposureLimit = Credit.unpaidMax(account.credit, unit.terms, unit.price);
-    const isPart = isByBlock(session);
-    const bytes = isPart ? fitting(session, wanted.lacking, exposureLimit) : wanted.bytes;
-    const price = Tariff.priceStep(session.offer.priceMiB, session.grantedBytes, BigInt(bytes));
-    account.asked += price;
-    try {
-      const [outcome] = await book.commit([{ kind: 'grant', session: session.index, bytes, exposureLimit }]);
-      const publish = (): void => adopt(account, outcome!);
-      const admission = settleGrant(session, wanted.piece, bytes, outcome!.status, publish);
-      return isPart && admission === 'serve' ? bytes : admission;
-    } finally {
-      account.asked -= price;
-    }
+    if (ending || session.ended || session.link.closed || bad) return pieces.map(() => 'refuse');
+    let grants: readonly Grant[] = [];
+    const outcomes = await intake.join(session.index, () => {
+      grants = isByBlock(session) ? affordableParts(session, pieces) : affordable(session, pieces);
+      return book.commit(grants);
+    });
+    if (outcomes.length < pieces.length) stall(session);
+    return pieces.map((wanted, at) => {
+      const outcome = outcomes[at];
+      if (!outcome) return 'wait';
+      const { bytes } = grants[at]!;
+      const admission = settleGrant(session, wanted.piece, bytes, outcome);
+      return admission === 'serve' && bytes !== wanted.bytes ? bytes : admission;
+    });
   }
 
-  /** Whole blocks, at least one, as many as fit under the limit besides what is on its way to the ledger. */
-  function fitting({ account, offer }: PayeeSession, lacking: number, exposureLimit: bigint): number {
-    const room = Tariff.bytesFor(offer.priceMiB, exposureLimit - unpaid(account) - account.asked);
-    const blocks = room < 0n ? 0n : room / BigInt(blockBytesMax);
-    return Math.min(lacking, Math.max(1, Number(blocks)) * blockBytesMax);
-  }
-
-  function settleGrant(
-    session: PayeeSession,
-    piece: number,
-    bytes: number,
-    status: Status,
-    publish: () => void,
-  ): Admission {
+  function settleGrant(session: PayeeSession, piece: number, bytes: number, outcome: Outcome): Admission {
+    const { status } = outcome;
     if (status === 'ok') {
-      publish();
+      adopt(session.account, outcome);
       session.grantedBytes += BigInt(bytes);
       if (session.ended) {
         // The session was closed while its grant was under way: nobody will send it.
@@ -272,6 +279,44 @@ export function createGranting({ book, clock, isRetired }: GrantingPorts, events
     forgive,
     watchDefault,
   };
+}
+
+/**
+ * The grants of the first pieces that the window allows as far as is known here, at least of one: the ledger decides,
+ * and what may change its answer need not have arrived.
+ */
+function affordable(session: PayeeSession, pieces: readonly Wanted[]): Grant[] {
+  const { account, terms, offer, grantedBytes } = session;
+  const grants: Grant[] = [];
+  const owed = unpaid(account);
+  let bytes = 0n;
+  for (const piece of pieces) {
+    const size = BigInt(piece.bytes);
+    const exposureLimit = Credit.unpaidMax(account.credit, terms, Tariff.price(offer.priceMiB, size));
+    bytes += size;
+    const fits = owed + Tariff.priceStep(offer.priceMiB, grantedBytes, bytes) <= exposureLimit;
+    if (!fits && grants.length > 0) break;
+    grants.push({ kind: 'grant', session: session.index, bytes: piece.bytes, exposureLimit });
+    if (!fits) break;
+  }
+  return grants;
+}
+
+/** The same of blocks: as many whole ones as the window allows, in the order of the pieces. */
+function affordableParts(session: PayeeSession, pieces: readonly Wanted[]): Grant[] {
+  const { account, offer, index } = session;
+  const unit = unitOf(session);
+  const exposureLimit = Credit.unpaidMax(account.credit, unit.terms, unit.price);
+  const room = Tariff.bytesFor(offer.priceMiB, exposureLimit - unpaid(account));
+  let blocks = Math.max(1, Number(room / BigInt(blockBytesMax)));
+  const grants: Grant[] = [];
+  for (const { lacking } of pieces) {
+    if (blocks <= 0) break;
+    const bytes = Math.min(lacking, blocks * blockBytesMax);
+    grants.push({ kind: 'grant', session: index, bytes, exposureLimit });
+    blocks -= Math.ceil(bytes / blockBytesMax);
+  }
+  return grants;
 }
 
 /** Bytes that the session was granted and that did not leave this process, less those that were given up. */

@@ -2,44 +2,47 @@
  * The way of vouchers and ticks from the wire to the ledger, in batches: keep the highest of each session, screen
  * what costs nothing to refuse, verify the signatures of the rest in the wide pool, then commit. One batch is
  * verified at a time, beside the commit of the one before; what arrives meanwhile forms the next one. A voucher that is
- * not urgent waits a little for better ones, or goes with the next that is. Cost: O(batch), one screen, one verify and
- * one commit each.
+ * not urgent waits a little for better ones, or goes with the next that is; other work of its session may go with it.
+ * Cost: O(batch), one screen, one verify and one commit each.
  */
+import * as Tick from '../channels/tick.js';
 import type { Clock } from '../clock.js';
 import { batchCommandsMax, intakeQueueMax, voucherPatienceMs } from '../limits.js';
 import type { Command, Outcome, Status, TickClaim, VoucherClaim } from '../native/records.js';
 import type { Book } from './book.js';
-
-/** What a payer shows for what it owes: a voucher, a tick voucher with a tick, or the next tick of the current chain. */
-export type Evidence =
-  | { readonly kind: 'voucher'; readonly row: Uint8Array; readonly final: boolean }
-  | { readonly kind: 'tick_voucher'; readonly row: Uint8Array }
-  | { readonly kind: 'tick'; readonly count: number; readonly tick: Uint8Array };
 
 export interface Submission {
   /** Session index in the ledger. */
   readonly session: number;
   readonly voucherKey: Uint8Array;
   readonly payee: Uint8Array;
-  /** What the evidence claims, in base units. */
+  /** A voucher; a tick voucher with one of its ticks; or the next tick of the current chain, in the row that it makes. */
+  readonly kind: 'voucher' | 'tick_voucher' | 'tick';
+  /** 76 bytes of a voucher, else 124. */
+  readonly row: Uint8Array;
+  /** What the row claims, in base units. */
   readonly claim: bigint;
-  readonly evidence: Evidence;
+  readonly final: boolean;
+  /** Whether its session has paid before. */
+  readonly proven?: boolean;
 }
 
 /** What became of a voucher. `outcome` is there once the ledger decided. */
 export interface Verdict {
   readonly status: Status | 'superseded' | 'rate_limited';
+  /** The voucher that this is about: the one submitted, or what was put in its place. */
+  readonly submission: Submission;
   readonly outcome?: Outcome;
 }
 
 /** Checks signatures for the engine's domain, in a batch; one status each. */
 export interface Verifier {
-  vouchers(claims: readonly VoucherClaim[]): Promise<readonly Status[]>;
+  vouchers(claims: ReadonlyArray<VoucherClaim & { readonly proven?: boolean }>): Promise<readonly Status[]>;
   ticks(claims: readonly TickClaim[]): Promise<readonly Status[]>;
 }
 
 interface Waiting {
-  readonly submission: Submission;
+  submission: Submission;
   readonly resolve: (verdict: Verdict) => void;
   readonly reject: (reason: unknown) => void;
 }
@@ -47,6 +50,16 @@ interface Waiting {
 export interface Intake {
   /** Resolves when the voucher is durable or refused; rejects only when the ledger or the pool failed. */
   submit(submission: Submission, urgent?: boolean): Promise<Verdict>;
+  /**
+   * Puts a voucher in the place of one that waits for its session; the higher one stays, and its verdict goes to who
+   * submitted the first. False when none waits.
+   */
+  replace(submission: Submission, urgent?: boolean): boolean;
+  /**
+   * Runs work that is committed behind the vouchers: where one of the session waits, it goes at once and the work joins
+   * its commit. What is joined is durable by the same sync.
+   */
+  join<Result>(session: number, work: () => Promise<Result>): Promise<Result>;
   /** Lets nothing wait any longer that waits now. */
   hurry(): void;
   readonly waitingCount: number;
@@ -54,7 +67,9 @@ export interface Intake {
 
 export function createIntake(book: Book, verifier: Verifier, clock: Clock): Intake {
   const waiting = new Map<number, Waiting>();
+  const joined: Array<() => void> = [];
   let busy = false;
+  let checking = false;
   let hurried = false;
   let cancelWait: (() => void) | undefined;
 
@@ -77,10 +92,14 @@ export function createIntake(book: Book, verifier: Verifier, clock: Clock): Inta
     let committing = Promise.resolve();
     while (waiting.size > 0 && hurried) {
       hurried = waiting.size > batchCommandsMax;
+      checking = true;
       const signed = await check(book, verifier, take());
       // No batch runs ahead of another by more than its signatures: commits keep their order.
       await committing;
+      checking = false;
       committing = commit(book, signed);
+      // In the same turn, so that the book makes one commit of both.
+      for (const work of joined.splice(0)) work();
       if (waiting.size === 0 || !hurried) await committing;
     }
     // Nothing is awaited between the last look and this line: what comes now begins anew.
@@ -107,18 +126,30 @@ export function createIntake(book: Book, verifier: Verifier, clock: Clock): Inta
       return waiting.size;
     },
     submit(submission, urgent = true) {
-      if (waiting.size >= intakeQueueMax) return Promise.resolve({ status: 'rate_limited' });
+      if (waiting.size >= intakeQueueMax) return Promise.resolve({ status: 'rate_limited', submission });
       const before = waiting.get(submission.session);
       if (before) {
         const lower = before.submission.claim > submission.claim;
-        if (lower) return Promise.resolve({ status: 'superseded' });
-        before.resolve({ status: 'superseded' });
+        if (lower) return Promise.resolve({ status: 'superseded', submission });
+        before.resolve({ status: 'superseded', submission: before.submission });
       }
       return new Promise((resolve, reject) => {
         waiting.set(submission.session, { submission, resolve, reject });
         if (urgent) hurry();
         else if (!busy) wait();
       });
+    },
+    replace(submission, urgent = true) {
+      const one = waiting.get(submission.session);
+      if (!one) return false;
+      if (one.submission.claim <= submission.claim) one.submission = submission;
+      if (urgent) hurry();
+      return true;
+    },
+    join(session, work) {
+      if (!checking && !waiting.has(session)) return work();
+      hurry();
+      return new Promise((resolve) => joined.push(() => resolve(work())));
     },
   };
 }
@@ -137,29 +168,26 @@ async function check(book: Book, verifier: Verifier, batch: readonly Waiting[]):
 
 /** A status for each: plain vouchers and tick vouchers apart, side by side; a tick is checked by the ledger. */
 async function verify(verifier: Verifier, batch: readonly Waiting[]): Promise<readonly Status[]> {
-  const vouchers: VoucherClaim[] = [];
-  const ticks: TickClaim[] = [];
-  for (const { submission } of batch) {
-    const { voucherKey, payee, evidence } = submission;
-    if (evidence.kind === 'tick') continue;
-    (evidence.kind === 'voucher' ? vouchers : ticks).push({ voucherKey, payee, row: evidence.row });
-  }
+  const submissions = batch.map((one) => one.submission);
+  const vouchers = submissions.filter(({ kind }) => kind === 'voucher');
+  if (vouchers.length === batch.length) return verifier.vouchers(vouchers);
+  const ticks = submissions.filter(({ kind }) => kind === 'tick_voucher');
   const none: readonly Status[] = [];
   const found = await Promise.all([
     vouchers.length > 0 ? verifier.vouchers(vouchers) : none,
     ticks.length > 0 ? verifier.ticks(ticks) : none,
   ]);
   const [ofVouchers, ofTicks] = found.map((statuses) => statuses.values());
-  return batch.map(({ submission: { evidence } }) => {
-    if (evidence.kind === 'tick') return 'ok';
-    return (evidence.kind === 'voucher' ? ofVouchers : ofTicks)!.next().value!;
+  return submissions.map(({ kind }) => {
+    if (kind === 'tick') return 'ok';
+    return (kind === 'voucher' ? ofVouchers : ofTicks)!.next().value!;
   });
 }
 
 function keepOk(batch: readonly Waiting[], statuses: readonly Status[]): Waiting[] {
   return batch.filter((one, at) => {
     const status = statuses[at]!;
-    if (status !== 'ok') one.resolve({ status });
+    if (status !== 'ok') one.resolve({ status, submission: one.submission });
     return status === 'ok';
   });
 }
@@ -170,13 +198,15 @@ async function commit(book: Book, batch: readonly Waiting[]): Promise<void> {
     const outcomes = await book.commit(batch.map(toCommand));
     for (const [at, one] of batch.entries()) {
       const outcome = outcomes[at]!;
-      one.resolve({ status: outcome.status, outcome });
+      one.resolve({ status: outcome.status, submission: one.submission, outcome });
     }
   } catch (reason) {
     for (const one of batch) one.reject(reason);
   }
 }
 
-function toCommand({ submission: { session, evidence } }: Waiting): Command {
-  return evidence.kind === 'tick' ? { ...evidence, session } : { ...evidence, session, verified: true };
+function toCommand({ submission: { kind, session, row, final } }: Waiting): Command {
+  if (kind === 'voucher') return { kind, session, row, final, verified: true };
+  if (kind === 'tick_voucher') return { kind, session, row, verified: true };
+  return { kind, session, count: Tick.countOf(row), tick: Tick.tickOf(row) };
 }

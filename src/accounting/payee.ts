@@ -82,7 +82,8 @@ export interface Payee {
   onMessage(link: PayLink, message: Message): void;
   onInvalid(link: PayLink, refused: MessageType, code: RejectCode): void;
   detach(link: PayLink): Promise<void>;
-  admit(link: PayLink, wanted: Wanted): Promise<Admission>;
+  /** Answers for each of the pieces, in their order; for none of them when the link has no session. */
+  admit(link: PayLink, pieces: readonly Wanted[]): Promise<readonly Admission[]>;
   /** Whether credit is counted in blocks: they have to be asked for in the order of the requests. */
   isByBlock(link: PayLink): boolean;
   sent(link: PayLink, piece: number): void;
@@ -126,7 +127,7 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
     onFailure: events.onFailure,
   });
 
-  const taking = createTaking(ports, granting, (link, refused, code) => refuse(link, refused, code));
+  const taking = createTaking(ports, granting, (link, refused, code) => void refuse(link, refused, code));
 
   /** Sends a reject and counts it; ends the connection when that bans the peer. */
   function refuse(link: PayLink, refused: MessageType, code: RejectCode, detail = ''): void {
@@ -233,6 +234,7 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
       underWay: new Map(),
       grantedBytes: 0n,
       deliveredBytes: 0,
+      hasPaid: false,
       forgivenBytes: 0n,
       authorizedBefore: account.authorized,
       grantedBefore: account.granted,
@@ -267,8 +269,8 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
   }
 
   /** Runs what a message asks for. What fails ends this connection; a failing ledger ends serving. */
-  function run(desk: Desk, work: Promise<void>): void {
-    work.catch((reason) => {
+  function run(desk: Desk, work: Promise<void> | undefined): void {
+    work?.catch((reason) => {
       desk.link.close('the payee failed');
       if (isLedgerFailure(reason)) events.onFailure(reason);
       else events.onTrouble(reason);
@@ -342,9 +344,9 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
       await granting.end(desk.session);
       accounts.leave(desk.session.account);
     },
-    async admit(link, wanted) {
+    async admit(link, pieces) {
       const session = desks.get(link.id)?.session;
-      return session ? granting.admit(session, wanted) : 'refuse';
+      return session ? granting.admit(session, pieces) : [];
     },
     isByBlock(link) {
       const session = desks.get(link.id)?.session;

@@ -14,7 +14,7 @@ import type { Status } from '../native/records.js';
 import { adopt, isByBlock, type PayeeSession, unpaid } from './account.js';
 import * as Credit from './credit.js';
 import type { Granting } from './granting.js';
-import type { Evidence, Intake, Verdict } from './intake.js';
+import type { Intake, Submission, Verdict } from './intake.js';
 import * as Tariff from './tariff.js';
 
 export interface TakingPorts {
@@ -36,67 +36,75 @@ export interface Counter {
   chain: Uint8Array | undefined;
 }
 
-/** Each ends when what was shown is durable and acknowledged, or refused. */
+/** What was shown was answered already where nothing is given back; else the promise ends once it is durable or refused. */
 export interface Taking {
-  voucher(counter: Counter, row: Uint8Array, final: boolean): Promise<void>;
-  tickVoucher(counter: Counter, row: Uint8Array): Promise<void>;
+  voucher(counter: Counter, row: Uint8Array, final: boolean): Promise<void> | undefined;
+  tickVoucher(counter: Counter, row: Uint8Array): Promise<void> | undefined;
   /** A tick counts from the tick voucher that came last by its connection. */
-  tick(counter: Counter, count: number, tick: Uint8Array): Promise<void>;
+  tick(counter: Counter, count: number, tick: Uint8Array): Promise<void> | undefined;
   acknowledge(session: PayeeSession): void;
 }
 
-type Refuse = (link: PayLink, refused: MessageType, code: RejectCode) => void;
+type Refuse = (link: PayLink, refused: MessageType, code: RejectCode) => undefined;
 
 export function createTaking(
   ports: TakingPorts,
   granting: Pick<Granting, 'forgive' | 'wake'>,
   refuse: Refuse,
 ): Taking {
-  function onTick(counter: Counter, count: number, tick: Uint8Array): Promise<void> {
+  function onTick(counter: Counter, count: number, tick: Uint8Array): Promise<void> | undefined {
     const { link, session, chain } = counter;
-    if (!session || !chain) return Promise.resolve(refuse(link, 'tick', 'no_session'));
-    const row = Tick.withTick(chain, count, tick);
+    if (!session || !chain) return refuse(link, 'tick', 'no_session');
     const { account } = session;
     // Before its voucher is booked, or where another has taken its place, a tick is shown together with it.
     const isCurrent = account.chain !== undefined && Tick.isSameChain(account.chain, chain);
-    return onEvidence(
-      counter,
-      isCurrent ? { kind: 'tick', count, tick } : { kind: 'tick_voucher', row },
-      row,
-    );
+    return take(counter, isCurrent ? 'tick' : 'tick_voucher', Tick.withTick(chain, count, tick), false);
   }
 
-  function onTickVoucher(counter: Counter, row: Uint8Array): Promise<void> {
+  function onTickVoucher(counter: Counter, row: Uint8Array): Promise<void> | undefined {
     counter.chain = row;
-    return onEvidence(counter, { kind: 'tick_voucher', row }, row);
+    return take(counter, 'tick_voucher', row, false);
   }
 
-  function onVoucher(counter: Counter, row: Uint8Array, final: boolean): Promise<void> {
-    return onEvidence(counter, { kind: 'voucher', row, final }, row);
+  function onVoucher(counter: Counter, row: Uint8Array, final: boolean): Promise<void> | undefined {
+    return take(counter, 'voucher', row, final);
   }
 
-  /** `row` is what the evidence comes to: the plain row, or the tick row that shows its newest tick. */
-  async function onEvidence(counter: Counter, evidence: Evidence, row: Uint8Array): Promise<void> {
+  function take(
+    counter: Counter,
+    kind: Submission['kind'],
+    row: Uint8Array,
+    final: boolean,
+  ): Promise<void> | undefined {
     const { link, session } = counter;
-    const { kind } = evidence;
-    const final = kind === 'voucher' && evidence.final;
     if (!takeToken(counter, kind === 'tick' ? 1 / ticksPerVoucher : 1))
       return refuse(link, kind, 'rate_limited');
     if (!session) return refuse(link, kind, 'no_session');
-    const { account } = session;
+    const { index, account, hasPaid } = session;
+    const submission: Submission = {
+      session: index,
+      voucherKey: account.voucherKey,
+      payee: ports.payee,
+      kind,
+      row,
+      claim: kind === 'voucher' ? amountOf(row) : Tick.claimOf(row),
+      final,
+      proven: hasPaid,
+    };
+    const urgent = final || isAwaited(session);
+    if (!ports.intake.replace(submission, urgent))
+      return settle(session, ports.intake.submit(submission, urgent));
+    // The better one is answered for both; what the head covers is answered now.
+    if (submission.claim <= account.authorized) acknowledge(session);
+    return undefined;
+  }
+
+  async function settle(session: PayeeSession, verdictOf: Promise<Verdict>): Promise<void> {
+    const { link, account } = session;
     const before = account.authorized;
-    const { index } = session;
-    const claim = kind === 'voucher' ? amountOf(row) : Tick.claimOf(row);
-    const verdict = await ports.intake.submit(
-      { session: index, voucherKey: account.voucherKey, payee: ports.payee, claim, evidence },
-      final || isAwaited(session),
-    );
-    if (verdict.status === 'superseded') {
-      // The better one is answered for both; what the head covers has had its answer coming.
-      if (claim <= account.authorized) acknowledge(session);
-      return;
-    }
-    if (verdict.status === 'ok') credit(session, verdict, kind, row, before);
+    const verdict = await verdictOf;
+    const { kind, final } = verdict.submission;
+    if (verdict.status === 'ok') credit(session, verdict, before);
     if (!session.resynced && (verdict.status === 'ok' || verdict.status === 'not_increasing')) {
       session.resynced = true;
       await granting.forgive(session);
@@ -114,19 +122,13 @@ export function createTaking(
     return unpaid(account) * 4n > account.credit.window * 3n;
   }
 
-  function credit(
-    session: PayeeSession,
-    verdict: Verdict,
-    kind: Evidence['kind'],
-    row: Uint8Array,
-    before: bigint,
-  ): void {
+  function credit(session: PayeeSession, { submission, outcome }: Verdict, before: bigint): void {
     const { account } = session;
-    const outcome = verdict.outcome!;
-    if (outcome.authorized < account.authorized) return;
-    adopt(account, outcome);
-    if (kind === 'voucher') [account.row, account.chain] = [row, undefined];
-    else account.chain = row;
+    if (outcome!.authorized < account.authorized) return;
+    adopt(account, outcome!);
+    if (submission.kind === 'voucher') [account.row, account.chain] = [submission.row, undefined];
+    else account.chain = submission.row;
+    session.hasPaid = true;
     const paid = account.authorized - before;
     const earn = isByBlock(session) ? Credit.afterTicks : Credit.afterVoucher;
     account.credit = earn(account.credit, session.terms, session.prices.piece, paid);

@@ -60,6 +60,11 @@ export function countOf(row: Uint8Array): number {
   return new DataView(row.buffer, row.byteOffset, row.byteLength).getUint16(COUNT_AT);
 }
 
+/** The shown tick, 32 bytes; the root where the count is 0. */
+export function tickOf(row: Uint8Array): Uint8Array {
+  return row.subarray(TICK_AT, SIGNATURE_AT);
+}
+
 /** What the voucher promises with no tick revealed, in base units. */
 export function amountOf(row: Uint8Array): bigint {
   return readUint96(row, 0);

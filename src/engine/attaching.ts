@@ -92,7 +92,7 @@ export function attachPayee(selling: Selling, options: PayeeWireOptions): Paymen
   return withVerbs<PayeeWire>(Extension, (link) => ({
     admit: async (piece: number, bytes: number): Promise<Admission> => {
       const wire = link();
-      const admission = wire ? await payee.admit(wire, { piece, bytes, lacking: bytes }) : 'refuse';
+      const [admission = 'refuse'] = wire ? await payee.admit(wire, [{ piece, bytes, lacking: bytes }]) : [];
       return typeof admission === 'number' ? 'serve' : admission;
     },
     sent: (piece: number) => link() && payee.sent(link()!, piece),

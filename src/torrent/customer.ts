@@ -61,6 +61,8 @@ export interface Customer {
   readonly wanted: Set<number>;
   readonly asking: Set<number>;
   readonly waiting: Set<number>;
+  /** The piece of the request that was noted last, -1 when the next one has to be looked at. */
+  noted: number;
   /** Refused requests in a row; a peer that does not listen is closed. */
   refusals: number;
   scheduled: boolean;
@@ -81,6 +83,7 @@ export function create(peer: SeedPeer, standing: Standing, nowMs: number): Custo
     wanted: new Set(),
     asking: new Set(),
     waiting: new Set(),
+    noted: -1,
     refusals: 0,
     scheduled: false,
     askingSoon: false,
@@ -142,5 +145,12 @@ export function runAt(
 export function takeOut(customer: Customer, piece: number): readonly Request[] {
   const taken = customer.queue.filter(({ index }) => index === piece);
   customer.queue = customer.queue.filter(({ index }) => index !== piece);
+  forget(customer, piece);
   return taken;
+}
+
+/** A piece has no requests in the queue any more: it is not to be asked for. */
+export function forget(customer: Customer, piece: number): void {
+  customer.wanted.delete(piece);
+  customer.noted = -1;
 }

@@ -1,6 +1,6 @@
 /**
- * Between the seeder and the gate: asks for what a paying peer requests of each piece, counts what of each grant was
- * sent and delivered, and reports the end of each. It sends nothing itself.
+ * Between the seeder and the gate: asks for what a paying peer requests, for several pieces at a time, counts what of
+ * each grant was sent and delivered, and reports the end of each. It sends nothing itself.
  *
  * Invariant: what the gate admits of a piece ends in exactly one `sent` or one entry of `dropped`.
  */
@@ -12,6 +12,13 @@ import * as Layout from './layout.js';
 /** Whether a piece may be sent: 'serve' all of it, a number so many more bytes of it. */
 export type Admission = 'serve' | number | 'wait' | 'refuse';
 
+/** A piece of `bytes` that a peer asks for; `lacking` are requested and were not admitted before. */
+export interface Wanted {
+  readonly piece: number;
+  readonly bytes: number;
+  readonly lacking: number;
+}
+
 /** A piece that a peer was granted and did not get in full. `delivered` bytes of it left this process. */
 export interface Dropped {
   readonly piece: number;
@@ -21,11 +28,11 @@ export interface Dropped {
 
 export interface UploadGate {
   /**
-   * Asked when a paid peer requests `lacking` bytes of a piece of `bytes` beyond what was admitted. After 'wait', call
-   * `resume`.
+   * Asked about pieces of which a paid peer requested what was not admitted, in that order; answers for each of them.
+   * After a 'wait', call `resume`.
    */
-  admit(peer: SeedPeer, piece: number, bytes: number, lacking: number): Admission | Promise<Admission>;
-  /** Whether parts of pieces are admitted: then one piece is asked for at a time, so that pieces come whole in their order. */
+  admit(peer: SeedPeer, pieces: readonly Wanted[]): readonly Admission[] | Promise<readonly Admission[]>;
+  /** Whether pieces are admitted in parts: then one question at a time is open, so that blocks come in their order. */
   isByPart?(peer: SeedPeer): boolean;
   /** Every byte that was admitted of a piece has left this process. */
   sent(peer: SeedPeer, piece: number, bytes: number): void;
@@ -37,8 +44,8 @@ export interface Gatekeeper {
   /** Asks for what is queued and not granted, in the order of the requests. */
   ask(customer: Customer): void;
   /**
-   * Notes a request that was queued now. Its piece is asked for together with others, in time: when they are
-   * half as many as the granted ones that are still being sent.
+   * Notes a request that was queued now. Its piece is asked for together with others, in time: when they are twice as
+   * many as the granted ones that are still being sent.
    */
   askFor(customer: Customer, request: Request): void;
   /** Nothing of what is queued may be sent: it is asked for now. */
@@ -61,32 +68,31 @@ export interface GatekeeperOptions {
   readonly onError: (error: PieceworkError) => void;
 }
 
-/** Granted pieces for each one that waits to be asked for: what is sent while the gate thinks. */
-const ASKED_SHARE = 2;
+/** Pieces that wait to be asked for, for each one that is sent while the gate thinks: one answer for many costs less. */
+const WANTED_SHARE = 2;
 
 export function create(options: GatekeeperOptions): Gatekeeper {
   const { layout, gate } = options;
 
-  const askForPiece = (customer: Customer, piece: number, lacking: number) => {
-    const bytes = Layout.pieceBytes(layout, piece);
-    const settle = (admission: Admission): void => {
-      customer.asking.delete(piece);
-      settled(customer, piece, bytes, admission);
+  const askForPieces = (customer: Customer, pieces: readonly Wanted[]) => {
+    const settle = (admissions: readonly Admission[]): void => {
+      for (const { piece } of pieces) customer.asking.delete(piece);
+      for (let at = 0; at < pieces.length; at++) settled(customer, pieces[at]!, admissions[at] ?? 'refuse');
       askInTime(customer);
     };
     const fail = (thrown: unknown): void => {
-      settle('refuse');
+      settle([]);
       options.onError(from(thrown));
     };
-    customer.asking.add(piece);
-    let answer: Admission | Promise<Admission>;
+    for (const { piece } of pieces) customer.asking.add(piece);
+    let answer: ReturnType<UploadGate['admit']>;
     try {
-      answer = gate.admit(customer.peer, piece, bytes, lacking);
+      answer = gate.admit(customer.peer, pieces);
     } catch (thrown) {
       return fail(thrown);
     }
-    if (typeof answer !== 'object') return settle(answer);
-    answer.then(settle, fail);
+    if (answer instanceof Promise) answer.then(settle, fail);
+    else settle(answer);
   };
   /** A part is added to what is open of the piece; what a whole grant leaves of an older one is reported at the end. */
   const admitted = (customer: Customer, piece: number, bytes: number, isPart: boolean): void => {
@@ -101,7 +107,7 @@ export function create(options: GatekeeperOptions): Gatekeeper {
     }
     options.onGrant(customer);
   };
-  const settled = (customer: Customer, piece: number, bytes: number, admission: Admission) => {
+  const settled = (customer: Customer, { piece, bytes }: Wanted, admission: Admission) => {
     const here = options.isHere(customer);
     if (typeof admission === 'number') {
       admitted(customer, piece, admission, true);
@@ -113,15 +119,37 @@ export function create(options: GatekeeperOptions): Gatekeeper {
       for (const request of Customers.takeOut(customer, piece)) options.refuse(customer, request);
     }
   };
+  const isAsked = ({ asking, waiting }: Customer, piece: number): boolean =>
+    asking.has(piece) || waiting.has(piece);
+  const isByPart = ({ peer }: Customer): boolean => gate.isByPart?.(peer) ?? false;
+  const wholes = ({ wanted }: Customer): Wanted[] =>
+    Array.from(wanted, (piece) => {
+      const bytes = Layout.pieceBytes(layout, piece);
+      return { piece, bytes, lacking: bytes };
+    });
+  const parts = (customer: Customer): Wanted[] =>
+    Array.from(Customers.lacking(customer), ([piece, lacking]) => {
+      return { piece, bytes: Layout.pieceBytes(layout, piece), lacking };
+    });
+  /** Asks for what was noted. Pieces are asked for in order: behind one that waits, others need not try. */
   const ask = (customer: Customer): void => {
-    if (customer.standing !== 'paid' || customer.choked) return;
+    const { wanted, waiting, asking } = customer;
+    if (customer.standing !== 'paid' || customer.choked || waiting.size > 0) return;
+    const byPart = isByPart(customer);
+    if (byPart && asking.size > 0) return;
+    const pieces = byPart ? parts(customer) : wholes(customer);
+    wanted.clear();
+    if (pieces.length > 0) askForPieces(customer, pieces);
+  };
+  /** The same after a look through the whole queue: what was noted may have been asked for and used up. */
+  const askAnew = (customer: Customer): void => {
+    if (isByPart(customer)) return ask(customer);
     customer.wanted.clear();
-    const oneByOne = gate.isByPart?.(customer.peer) ?? false;
-    for (const [piece, bytes] of Customers.lacking(customer)) {
-      // Pieces are asked for in order: behind one that waits, others need not try.
-      if (customer.waiting.size > 0 || (oneByOne && customer.asking.size > 0)) return;
-      if (!customer.asking.has(piece)) askForPiece(customer, piece, bytes);
+    for (const request of customer.queue) {
+      if (isAsked(customer, request.index) || Customers.servable(customer, request)) continue;
+      customer.wanted.add(request.index);
     }
+    ask(customer);
   };
   const askSoon = (customer: Customer): void => {
     if (customer.askingSoon) return;
@@ -133,19 +161,23 @@ export function create(options: GatekeeperOptions): Gatekeeper {
   };
   const askInTime = (customer: Customer): void => {
     const { wanted, open, asking, waiting } = customer;
-    if (wanted.size * ASKED_SHARE < open.size || asking.size > 0 || waiting.size > 0) return;
+    if (wanted.size < open.size * WANTED_SHARE || asking.size > 0 || waiting.size > 0) return;
     if (wanted.size > 0) askSoon(customer);
   };
 
   return {
-    ask,
+    ask: askAnew,
     askFor(customer, request) {
-      if (customer.asking.has(request.index) || Customers.servable(customer, request)) return;
+      // The blocks of a piece are asked for one after the other: the first of them speaks for all.
+      if (request.index === customer.noted || customer.standing !== 'paid') return;
+      customer.noted = request.index;
+      if (isAsked(customer, request.index) || Customers.servable(customer, request)) return;
       customer.wanted.add(request.index);
       askInTime(customer);
     },
     starved(customer) {
-      if (customer.asking.size === 0 && customer.waiting.size === 0) askSoon(customer);
+      if (customer.asking.size > 0 || customer.waiting.size > 0 || customer.askingSoon) return;
+      askAnew(customer);
     },
     spend(customer, piece, bytes, release) {
       const grant = customer.standing === 'paid' ? customer.open.get(piece) : undefined;

@@ -21,7 +21,7 @@ import * as Slots from './slots.js';
 import type { Storage } from './storage.js';
 
 export type { SeedPeer } from './customer.js';
-export type { Admission, Dropped, UploadGate } from './gatekeeper.js';
+export type { Admission, Dropped, UploadGate, Wanted } from './gatekeeper.js';
 export type { Standing } from './slots.js';
 
 export interface SeederOptions {
@@ -167,6 +167,7 @@ export function create(options: SeederOptions): Seeder {
     customer.queue = [];
     customer.waiting.clear();
     customer.wanted.clear();
+    customer.noted = -1;
     for (const { index, offset, length } of queue) customer.peer.rejectRequest(index, offset, length);
   };
   /** Unchokes who pays and who has a free slot, chokes the others. With `rotate`, one slot changes hands. */
@@ -243,6 +244,7 @@ export function create(options: SeederOptions): Seeder {
       );
       if (!customer || at === undefined || at < 0) return;
       customer.queue.splice(at, 1);
+      if (!customer.queue.some((request) => request.index === index)) Customers.forget(customer, index);
       // BEP 6: a cancelled request is answered, by the block or by a reject.
       peer.rejectRequest(index, offset, length);
     },

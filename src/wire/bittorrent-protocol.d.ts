@@ -72,6 +72,7 @@ declare module 'bittorrent-protocol' {
     _onMessage(bytes: Uint8Array): void;
     _onKeepAlive(): void;
     _onChoke(): void;
+    _onExtended(id: number, bytes: Uint8Array): void;
     _onRequest(index: number, offset: number, length: number): void;
     _onPiece(index: number, offset: number, bytes: Uint8Array): void;
     _onCancel(index: number, offset: number, length: number): void;

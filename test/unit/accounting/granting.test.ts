@@ -5,12 +5,12 @@ import type { Book } from '../../../src/accounting/book.js';
 import * as Credit from '../../../src/accounting/credit.js';
 import { createGranting } from '../../../src/accounting/granting.js';
 import { systemClock } from '../../../src/clock.js';
-import type { Outcome } from '../../../src/native/records.js';
+import type { Command, Outcome } from '../../../src/native/records.js';
 
 const terms = { exposureMax: 100n, windowMax: 100n, minStep: 0n };
 
 function makeSession(): PayeeSession {
-  const account = { credit: Credit.initial(10n), sessions: new Set(), closing: false, changes: 0, asked: 0n };
+  const account = { credit: Credit.initial(10n), sessions: new Set(), closing: false, changes: 0 };
   const session = {
     link: { closed: false },
     index: 0,
@@ -18,6 +18,7 @@ function makeSession(): PayeeSession {
     offer: { priceMiB: 10n << 20n },
     terms,
     prices: { piece: 10n, block: 10n },
+    requiresTicks: false,
     underWay: new Map(),
     grantedBytes: 0n,
     stalled: false,
@@ -38,7 +39,7 @@ test('whoever is told to wait is told to go on afterwards, never before', async 
       screen: () => [],
     };
     const granting = createGranting(
-      { book, clock: systemClock, isRetired: () => false },
+      { book, intake: { join: (_session, work) => work() }, clock: systemClock, isRetired: () => false },
       {
         onResume: () => heard.push('resume'),
         onLate: () => {},
@@ -47,8 +48,8 @@ test('whoever is told to wait is told to go on afterwards, never before', async 
       },
     );
     // As far from the answer as the gate is: an async function or two, and a then.
-    const gate = async () => granting.admit(session, { piece: 7, bytes: 1, lacking: 1 });
-    void gate().then((admission) => heard.push(String(admission)));
+    const gate = async () => granting.admit(session, [{ piece: 7, bytes: 1, lacking: 1 }]);
+    void gate().then((admissions) => heard.push(...admissions.map(String)));
     asked[0]!([{ status: 'exceeds_window' } as Outcome]);
     for (let hop = 0; hop < hops; hop++) await Promise.resolve();
     granting.wake(session.account);
@@ -59,4 +60,82 @@ test('whoever is told to wait is told to go on afterwards, never before', async 
     late ||= asked.length === 1;
   }
   expect(late).toBe(true);
+});
+
+test('asks for no more pieces than the window allows, in one commit, and lets the others wait', async () => {
+  for (const [window, asked] of [
+    [35n, 3],
+    [30n, 3],
+    [9n, 1],
+  ] as const) {
+    const session = makeSession();
+    const { account } = session;
+    Object.assign(account, {
+      granted: 7n,
+      writtenOff: 2n,
+      authorized: 5n,
+      credit: { window, defaulted: 0n },
+    });
+    const commits: Array<readonly Command[]> = [];
+    const ended: string[] = [];
+    const book: Book = {
+      async commit(commands) {
+        commits.push(commands);
+        return commands.map(() => ({ ...account, status: 'ok' }) as unknown as Outcome);
+      },
+      screen: () => [],
+    };
+    const granting = createGranting(
+      { book, intake: { join: (_session, work) => work() }, clock: systemClock, isRetired: () => false },
+      {
+        onResume: () => {},
+        onLate: () => ended.push('late'),
+        onDepositExhausted: () => {},
+        onFailure: () => {},
+      },
+    );
+    const pieces = [0, 1, 2, 3, 4].map((piece) => ({ piece, bytes: 1, lacking: 1 }));
+    const admissions = await granting.admit(session, pieces);
+    expect(admissions).toEqual(pieces.map((_, at) => (at < asked ? 'serve' : 'wait')));
+    expect(commits.map((commands) => commands.length)).toEqual([asked]);
+    expect(session.grantedBytes).toBe(BigInt(asked));
+    expect(session.stalled).toBe(true);
+    granting.wake(account);
+    expect(session.stalled).toBe(false);
+  }
+});
+
+test('gives up at the end what was granted and never sent, which is no default', async () => {
+  const session = makeSession();
+  const { account } = session;
+  const books = { authorized: 0n, granted: 0n, writtenOff: 0n, deposit: 1_000n };
+  const credit = { window: 100n, defaulted: 0n };
+  Object.assign(account, { ...books, credit });
+  Object.assign(session, { deliveredBytes: 0, forgivenBytes: 0n });
+  const closed: Command[] = [];
+  const book: Book = {
+    async commit(commands) {
+      return commands.map((command) => {
+        if (command.kind === 'grant') books.granted += 10n * BigInt(command.bytes);
+        else if (command.kind === 'write_off') books.writtenOff += command.amount;
+        else closed.push(command);
+        return { ...books, status: 'ok', channel: 0 } as Outcome;
+      });
+    },
+    screen: () => [],
+  };
+  const granting = createGranting(
+    { book, intake: { join: (_session, work) => work() }, clock: systemClock, isRetired: () => false },
+    { onResume: () => {}, onLate: () => {}, onDepositExhausted: () => {}, onFailure: () => {} },
+  );
+  const pieces = [0, 1, 2, 3].map((piece) => ({ piece, bytes: 1, lacking: 1 }));
+  expect(await granting.admit(session, pieces)).toEqual(['serve', 'serve', 'serve', 'serve']);
+  granting.sent(session, 0);
+  session.deliveredBytes = 1;
+  await granting.end(session);
+  expect(books).toMatchObject({ granted: 40n, writtenOff: 30n });
+  expect(closed).toEqual([{ kind: 'session_close', session: 0, deliveredBytes: 1 }]);
+  expect(account.credit).toEqual(credit);
+  expect(await granting.admit(session, pieces)).toEqual(['refuse', 'refuse', 'refuse', 'refuse']);
+  account.cancelDefault?.();
 });

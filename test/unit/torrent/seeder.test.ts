@@ -6,6 +6,7 @@ import * as Layout from '../../../src/torrent/layout.js';
 import * as Seeder from '../../../src/torrent/seeder.js';
 import * as Slots from '../../../src/torrent/slots.js';
 import { until } from '../wire/support.js';
+import { inOrder } from './support.js';
 
 const KIB16 = 16 * 1024;
 const layout: Layout.Layout = {
@@ -61,6 +62,8 @@ function fake(options: { fast?: boolean; interested?: boolean; room?: number } =
 interface Bench {
   readonly seeder: Seeder.Seeder;
   readonly asked: number[];
+  /** What was asked about together. */
+  readonly batches: number[][];
   readonly sent: number[];
   readonly dropped: Seeder.Dropped[];
   readonly errors: string[];
@@ -78,6 +81,7 @@ interface BenchOptions {
 function bench(options: BenchOptions = {}): Bench {
   const state = {
     asked: [] as number[],
+    batches: [] as number[][],
     sent: [] as number[],
     dropped: [] as Seeder.Dropped[],
     errors: [] as string[],
@@ -98,9 +102,12 @@ function bench(options: BenchOptions = {}): Bench {
     rotationMs: options.rotationMs ?? 60_000,
     onError: (error) => state.errors.push(error.code),
     gate: {
-      admit(_peer, piece) {
-        state.asked.push(piece);
-        return options.admit?.(piece) ?? 'serve';
+      admit(_peer, pieces) {
+        state.batches.push(pieces.map(({ piece }) => piece));
+        return inOrder(pieces, ({ piece }) => {
+          state.asked.push(piece);
+          return options.admit?.(piece) ?? 'serve';
+        });
       },
       sent: (_peer, piece) => state.sent.push(piece),
       dropped: (_peer, grants) => state.dropped.push(...grants),
@@ -300,12 +307,37 @@ describe('the gate', () => {
     const peer = fake();
     at.seeder.join(peer, 'paid');
     askPiece(at, peer, 5);
+    await until(() => at.asked.length === 1);
     askPiece(at, peer, 6);
     await new Promise((resolve) => setTimeout(resolve, 20));
     expect(peer.sent).toEqual([]);
     expect(peer.rejected).toHaveLength(4);
     answer('serve');
     await until(() => peer.sent.length === 4);
+  });
+
+  it('is asked together about what was requested meanwhile, but not about what was taken back', async () => {
+    const answers: Array<(admission: Seeder.Admission) => void> = [];
+    const at = bench({ admit: () => new Promise((resolve) => void answers.push(resolve)) });
+    const peer = fake();
+    at.seeder.join(peer, 'paid');
+    askPiece(at, peer, 0);
+    await until(() => at.batches.length === 1);
+    for (const piece of [1, 2, 3, 4]) askPiece(at, peer, piece);
+    for (let block = 0; block < 4; block++) at.seeder.cancel(peer, 2, block * KIB16, KIB16);
+    at.seeder.cancel(peer, 3, 0, KIB16);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(at.batches).toEqual([[0]]);
+    answers[0]!('serve');
+    await until(() => answers.length === 4);
+    expect(at.batches).toEqual([[0], [1, 3, 4]]);
+    // Asked for anew, it is wanted again.
+    askPiece(at, peer, 2);
+    for (const answer of answers) answer('serve');
+    await until(() => answers.length === 5);
+    expect(at.batches.at(-1)).toEqual([2]);
+    answers[4]!('serve');
+    await until(() => peer.sent.length === 19);
   });
 
   it('stalls later pieces behind one that waits, and asks again in order', async () => {

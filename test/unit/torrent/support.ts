@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import * as Creation from '../../../src/torrent/creation.js';
+import type { Admission, UploadGate, Wanted } from '../../../src/torrent/seeder.js';
 
 /** A folder that is removed when the test ends. */
 export function folder(): string {
@@ -44,4 +45,18 @@ export async function sample(
 ): Promise<Creation.Creation & { readonly root: string }> {
   const root = tree(sizes);
   return { ...(await Creation.create([join(root, 'sample')], { pieceLength })), root };
+}
+
+/**
+ * A gate's answer about several pieces from a way to answer about one: at once where each of them is. What comes
+ * behind a piece that waits waits too, without being asked about.
+ */
+export function inOrder(
+  pieces: readonly Wanted[],
+  admit: (wanted: Wanted) => Admission | Promise<Admission>,
+): ReturnType<UploadGate['admit']> {
+  const answers: Array<Admission | Promise<Admission>> = [];
+  for (const wanted of pieces) answers.push(answers.at(-1) === 'wait' ? 'wait' : admit(wanted));
+  const ready = answers.filter((answer) => typeof answer === 'string');
+  return ready.length === answers.length ? ready : Promise.all(answers);
 }

@@ -11,6 +11,7 @@ import type { Metainfo } from '../../../src/torrent/metainfo.js';
 import * as Seeder from '../../../src/torrent/seeder.js';
 import * as Storage from '../../../src/torrent/storage.js';
 import * as Session from '../../../src/wire/session.js';
+import { inOrder } from './support.js';
 
 export interface GateLog {
   readonly admitted: number[];
@@ -37,7 +38,11 @@ export interface SeedOptions {
   readonly freeSlots?: number;
   readonly rotationMs?: number;
   readonly standing?: Seeder.Standing;
-  readonly admit?: Seeder.UploadGate['admit'];
+  readonly admit?: (
+    peer: Seeder.SeedPeer,
+    piece: number,
+    bytes: number,
+  ) => Seeder.Admission | Promise<Seeder.Admission>;
   readonly host?: string;
   readonly extensions?: Session.SessionTorrent['extensions'];
   readonly corrupt?: (index: number, bytes: Uint8Array) => void;
@@ -72,10 +77,11 @@ export async function seed(options: SeedOptions): Promise<Seed> {
     ...(options.rotationMs === undefined ? {} : { rotationMs: options.rotationMs }),
     onError: (error) => errors.push(error.code),
     gate: {
-      admit(peer, piece, bytes, lacking) {
-        const answer = options.admit?.(peer, piece, bytes, lacking) ?? 'serve';
-        log.admitted.push(piece);
-        return answer;
+      admit(peer, pieces) {
+        return inOrder(pieces, ({ piece, bytes }) => {
+          log.admitted.push(piece);
+          return options.admit?.(peer, piece, bytes) ?? 'serve';
+        });
       },
       sent: (_peer, piece) => log.sent.push(piece),
       dropped: (_peer, grants) => log.dropped.push(...grants),

@@ -1,8 +1,8 @@
-/** The short way for requests and blocks hears what the library's parser hears, however the bytes are cut. */
+/** The short way for requests, blocks and extended messages hears what the library's parser hears, however the bytes are cut. */
 import Wire from 'bittorrent-protocol';
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { blockBytesMax } from '../../../src/limits.js';
+import { blockBytesMax, frameBytesMax } from '../../../src/limits.js';
 import * as Framing from '../../../src/wire/framing.js';
 import { message, uint32 } from './support.js';
 
@@ -16,6 +16,7 @@ function listening() {
     void heard.push(`piece ${index}:${offset}+${Buffer.from(bytes).toString('hex')}`);
   wire._onCancel = (...numbers) => void heard.push(`cancel ${numbers}`);
   wire._onKeepAlive = () => void heard.push('keep-alive');
+  wire._onExtended = (id, bytes) => void heard.push(`extended ${id} ${Buffer.from(bytes).toString('hex')}`);
   wire.on('interested', () => void heard.push('interested'));
   return { wire, heard };
 }
@@ -30,6 +31,9 @@ const frame = fc.oneof(
     .tuple(number, number, fc.uint8Array({ minLength: 1, maxLength: 60 }))
     .map(([index, offset, bytes]) => message(7, uint32(index), uint32(offset), Buffer.from(bytes))),
   fc.tuple(number, number, number).map((all) => message(8, ...all.map((each) => uint32(each)))),
+  fc
+    .tuple(fc.integer({ min: 0, max: 255 }), fc.uint8Array({ maxLength: 90 }))
+    .map(([id, bytes]) => message(20, Buffer.from([id]), Buffer.from(bytes))),
   fc.constantFrom(message(2), uint32(0)),
 );
 
@@ -63,6 +67,20 @@ it('hears the same as the library alone (any messages, any cuts)', () => {
     { numRuns: 300 },
   );
   expect(direct).toBeGreaterThan(0);
+});
+
+it('gives extended messages to the guard, and leaves those that are too large to the library', () => {
+  for (const size of [1, 2, 50, frameBytesMax, frameBytesMax + 1]) {
+    const { wire } = listening();
+    const guarded: number[] = [];
+    const measured: number[] = [];
+    wire._onMessage = (frame) => void guarded.push(frame.length);
+    wire._onMessageLength = (bytes) => void measured.push(Buffer.from(bytes).readUInt32BE());
+    wire._parse(4, wire._onMessageLength);
+    Framing.feed(wire, message(20, Buffer.alloc(size - 1)), () => measured.length > 0);
+    expect(guarded).toEqual(size > frameBytesMax ? [] : [size]);
+    expect(measured).toEqual(size > frameBytesMax ? [size] : []);
+  }
 });
 
 it('leaves what is not a whole request or block to the library', () => {
