@@ -6,9 +6,9 @@
 import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { Piscina } from 'piscina';
 import { PieceworkError } from '../errors.js';
 import { load, type PieceAlgorithm, record } from './binding.js';
+import { Threads } from './threads.js';
 import {
   type Arguments,
   type HashedPieces,
@@ -70,18 +70,15 @@ type Dispatch = (road: 'wide' | 'lane', task: Task, transfer: ArrayBuffer[]) => 
 export function pool(options: ExecutorOptions = {}): Executor {
   // The first load happens on the main thread, so that the addon outlives its workers.
   load();
-  const filename = workerPath();
+  const path = workerPath();
   const threads = options.threads ?? Math.min(availableParallelism(), threadsMax);
-  const common = { filename, name: 'run', execArgv: [], concurrentTasksPerWorker: 1 };
-  const wide = new Piscina({ ...common, minThreads: 1, maxThreads: threads, idleTimeout: 10_000 });
-  const lane = new Piscina({ ...common, minThreads: 1, maxThreads: 1 });
-  const roads = { wide, lane };
+  const roads = { wide: new Threads(path, threads), lane: new Threads(path, 1) };
   return build(
     threads,
     options.queueMax ?? queueMaxDefault,
-    (road, task, transferList) => roads[road].run(task, { transferList }) as Promise<Reply>,
+    (road, task, transfer) => roads[road].run(task, transfer),
     async () => {
-      await Promise.all([wide.destroy(), lane.destroy()]);
+      await Promise.all([roads.wide.close(), roads.lane.close()]);
     },
   );
 }
@@ -115,7 +112,9 @@ function buffersOf(values: readonly unknown[]): ArrayBuffer[] {
 }
 
 function build(threads: number, queueMax: number, dispatch: Dispatch, end: () => Promise<void>): Executor {
-  const under = new Set<Promise<unknown>>();
+  // Counted, not gathered: see threads.ts.
+  let under = 0;
+  let rest = (): void => undefined;
   let closing: Promise<void> | undefined;
 
   async function run<V extends Verb>(
@@ -125,13 +124,13 @@ function build(threads: number, queueMax: number, dispatch: Dispatch, end: () =>
     transfer: ArrayBuffer[] = [],
   ): Promise<Result<V>> {
     if (closing) throw new PieceworkError('EXECUTOR_CLOSED');
-    if (under.size >= queueMax) throw new PieceworkError('QUEUE_FULL');
-    const reply = dispatch(road, { verb, values } as Task, transfer);
-    under.add(reply);
+    if (under >= queueMax) throw new PieceworkError('QUEUE_FULL');
+    under += 1;
     try {
-      return settle<V>(await reply);
+      return settle<V>(await dispatch(road, { verb, values } as Task, transfer));
     } finally {
-      under.delete(reply);
+      under -= 1;
+      if (under === 0) rest();
     }
   }
 
@@ -182,7 +181,7 @@ function build(threads: number, queueMax: number, dispatch: Dispatch, end: () =>
     lane: (verb, ...values) => run('lane', verb, values, verb === 'commit' ? buffersOf(values) : []),
     close() {
       closing ??= (async () => {
-        await Promise.allSettled(under);
+        if (under > 0) await new Promise<void>((resolve) => (rest = resolve));
         await end();
       })();
       return closing;

@@ -1,11 +1,13 @@
 /** The entry of a thread: does tasks, and gives the buffers of pieces back instead of copying them. */
-import { move, transferableSymbol, valueSymbol } from 'piscina';
+import { parentPort } from 'node:worker_threads';
 import { type HashedPieces, perform, type Reply, type Task, transferable } from './work.js';
 
-export function run(task: Task): unknown {
+parentPort?.on('message', (task: Task) => {
   const reply: Reply = perform(task);
-  if (task.verb !== 'hashPieces' || 'failed' in reply) return reply;
-  const { pieces } = reply.value as HashedPieces;
-  // Only the pieces travel: the digests were allocated by the addon and are copied.
-  return move({ [transferableSymbol]: transferable(pieces), [valueSymbol]: reply });
+  parentPort?.postMessage(reply, transferable(piecesOf(task, reply)));
+});
+
+/** The pieces that travel back with a reply. Digests do not: the addon allocated them, so they are copied. */
+function piecesOf({ verb }: Task, reply: Reply): Uint8Array[] {
+  return verb === 'hashPieces' && 'value' in reply ? (reply.value as HashedPieces).pieces : [];
 }

@@ -44,7 +44,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 
 /** Outside power → the only files that may reach for it. */
 const DOORS: Record<string, readonly string[]> = {
-  piscina: ['native/executor.ts', 'native/worker.ts'],
+  'node:worker_threads': ['native/threads.ts', 'native/worker.ts'],
   'node:net': [
     'wire/session.ts',
     'wire/connection.ts',
