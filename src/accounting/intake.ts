@@ -44,12 +44,18 @@ export interface Intake {
 }
 
 export function createIntake(book: Book, verify: VerifyClaims, clock: Clock): Intake {
-  const waiting = new Map<number, Waiting>();
+  let waiting = new Map<number, Waiting>();
   let busy = false;
   let hurried = false;
   let cancelWait: (() => void) | undefined;
 
   function take(): Waiting[] {
+    if (waiting.size <= batchCommandsMax) {
+      // A map that entries enter and leave for ever keeps those that left from being collected as garbage soon.
+      const all = [...waiting.values()];
+      waiting = new Map();
+      return all;
+    }
     const batch: Waiting[] = [];
     for (const [session, one] of waiting) {
       if (batch.length === batchCommandsMax) break;
