@@ -19,8 +19,11 @@ const NO_BLOBS = new Uint8Array(0);
 
 /** Something that keeps vouchers, with ways to commit them and to say what it holds. */
 export interface Book {
-  /** A contender that commits `count` vouchers at a time. */
-  commits(count: number): Contender;
+  /**
+   * A contender that commits `count` vouchers at a time; `joined` such commits share a sync, as the ledger joins
+   * those that are asked for while a sync is under way.
+   */
+  commits(count: number, joined?: number): Contender;
   /** The amount of the head of a channel. */
   head(channel: number): bigint;
   close(): void;
@@ -99,19 +102,26 @@ export function openNative(folder: string): NativeBook {
   check(refused === undefined, `setting up the ledger gave ${refused?.status}`);
   const shape = record('voucher');
   const amountAt = shape.fields.find(({ name }) => name === 'row')!.offset;
+  const outcomeStride = record('outcome').stride;
   const statusAt = record('outcome').fields.find(({ name }) => name === 'status')!.offset;
   return {
-    commits(count) {
-      const commands = pack(vouchers(count));
+    commits(count, joined = 1) {
+      const all = count * joined;
+      const commands = pack(Array.from({ length: joined }, () => vouchers(count)).flat());
       return {
         prepare() {
-          const amount = rise();
-          for (let at = 0; at < count; at++) writeAmount(commands, at * shape.stride + amountAt, amount);
+          for (let at = 0, amount = 0n; at < all; at++) {
+            if (at % count === 0) amount = rise();
+            writeAmount(commands, at * shape.stride + amountAt, amount);
+          }
         },
         run() {
           const outcomes = commit(commands);
-          if (outcomes[statusAt] !== 0) throw new Error(`the ledger refused with ${outcomes[statusAt]}`);
-          return count;
+          for (let at = 0; at < all; at += count) {
+            const status = outcomes[at * outcomeStride + statusAt];
+            if (status !== 0) throw new Error(`the ledger refused with ${status}`);
+          }
+          return all;
         },
       };
     },
@@ -177,20 +187,26 @@ export function openSqlite(folder: string, { openSqlite: open }: Peers): Book {
      where excluded.amount > head.amount`,
   );
   const select = database.prepare('select hex(amount) as amount from head where channel = ?');
-  const write = database.transaction((rows: readonly Uint8Array[]) => {
-    for (const [channel, row] of rows.entries()) upsert.run(channel, row.subarray(0, 12), row);
+  const write = database.transaction((commits: ReadonlyArray<readonly Uint8Array[]>) => {
+    for (const rows of commits) {
+      for (const [channel, row] of rows.entries()) upsert.run(channel, row.subarray(0, 12), row);
+    }
   });
   return {
-    commits(count) {
-      const rows = Array.from({ length: count }, (_, channel) => rowWith(0n, channel));
+    commits(count, joined = 1) {
+      const commits = Array.from({ length: joined }, () =>
+        Array.from({ length: count }, (_, channel) => rowWith(0n, channel)),
+      );
       return {
         prepare() {
-          const amount = rise();
-          for (const row of rows) writeAmount(row, 0, amount);
+          for (const rows of commits) {
+            const amount = rise();
+            for (const row of rows) writeAmount(row, 0, amount);
+          }
         },
         run() {
-          write(rows);
-          return count;
+          write(commits);
+          return count * joined;
         },
       };
     },

@@ -9,6 +9,9 @@ import type { Settings } from './main.js';
 import { check, measure } from './measure.js';
 import { type Row, rowOf } from './report.js';
 
+/** Commits of 1,000 that the ledger joins into one frame at most (`batchCommandsMax`). */
+const JOINED = 4;
+
 export async function journal({ effort, peers, folder }: Settings): Promise<Row[]> {
   const native = openNative(join(folder, 'ledger'));
   const sqlite = peers && openSqlite(join(folder, 'sqlite'), peers);
@@ -19,6 +22,12 @@ export async function journal({ effort, peers, folder }: Settings): Promise<Row[
       what: '1,000 vouchers a commit, packed records; peer: better-sqlite3 WAL FULL upsert',
       ours: native.commits(CHANNELS),
       peer: sqlite?.commits(CHANNELS),
+    },
+    {
+      id: 'journal.group',
+      what: `${JOINED} commits of 1,000 under way, which share a sync; peer: ${JOINED},000 upserts a transaction`,
+      ours: native.commits(CHANNELS, JOINED),
+      peer: sqlite?.commits(CHANNELS, JOINED),
     },
     {
       id: 'journal.sqlite.packed',
@@ -54,13 +63,15 @@ export async function journal({ effort, peers, folder }: Settings): Promise<Row[
   );
 }
 
-/** Commits once and looks whether every head is what was committed last. */
+/** Commits once alone and once joined, and looks whether every head is what was committed last. */
 function checkBook(book: Book): void {
-  const contender = book.commits(CHANNELS);
-  contender.prepare?.();
-  contender.run();
-  const latest = latestAmount();
-  for (const channel of [0, 1, CHANNELS - 1]) {
-    check(book.head(channel) === latest, `channel ${channel} holds ${book.head(channel)}, not ${latest}`);
+  for (const joined of [1, JOINED]) {
+    const contender = book.commits(CHANNELS, joined);
+    contender.prepare?.();
+    contender.run();
+    const latest = latestAmount();
+    for (const channel of [0, 1, CHANNELS - 1]) {
+      check(book.head(channel) === latest, `channel ${channel} holds ${book.head(channel)}, not ${latest}`);
+    }
   }
 }

@@ -26,27 +26,35 @@ export async function latency({ smoke, folder, say }: Settings): Promise<Row[]> 
   globalThis.gc?.();
   const delay = monitorEventLoopDelay({ resolution: 1 });
   const times = new Float64Array(all.length);
-  const covered: number[][] = Array.from({ length: channels }, () => []);
-  const waiting: Array<Promise<void>> = [];
-  /** A voucher whose place a higher one took waits until that one is acknowledged. */
-  const take = async (nth: number): Promise<void> => {
-    const of = covered[nth % channels]!;
-    of.push(nth);
-    if ((await till.take(nth % channels, all[nth]!)) === undefined) return;
+  /** The oldest voucher of each channel that is not acknowledged. What is kept here must not be garbage to collect. */
+  const open = Int32Array.from({ length: channels }, (_, channel) => channel);
+  let left = all.length;
+  let finish = (_failure?: unknown): void => undefined;
+  const finished = new Promise<void>((resolve, reject) => {
+    finish = (failure) => (failure === undefined ? resolve() : reject(failure));
+  });
+  /** An acknowledgement is one for all vouchers of its channel up to its own; those whose place it took had none. */
+  const acknowledged = (nth: number): void => {
     const now = performance.now() - begin;
-    while (of.length > 0 && of[0]! <= nth) {
-      const done = of.shift()!;
+    const channel = nth % channels;
+    for (let done = open[channel]!; done <= nth; done += channels) {
       times[done] = now - (done * 1000) / RATE;
+      open[channel] = done + channels;
+      left -= 1;
     }
+    if (left === 0) finish();
+  };
+  const take = (nth: number): void => {
+    till.take(nth % channels, all[nth]!).then((ack) => ack && acknowledged(nth), finish);
   };
   const begin = performance.now();
   for (let sent = 0; sent < all.length; ) {
     const due = Math.min(all.length, Math.floor(((performance.now() - begin) * RATE) / 1000) + 1);
     if (sent >= skipped) delay.enable();
-    for (; sent < due; sent++) waiting.push(take(sent));
+    for (; sent < due; sent++) take(sent);
     await new Promise((resolve) => setTimeout(resolve, 1));
   }
-  await Promise.all(waiting);
+  await finished;
   delay.disable();
   const seconds = (performance.now() - begin) / 1000;
   const heads = await till.heads();

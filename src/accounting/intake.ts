@@ -66,7 +66,7 @@ export interface Intake {
 }
 
 export function createIntake(book: Book, verifier: Verifier, clock: Clock): Intake {
-  const waiting = new Map<number, Waiting>();
+  let waiting = new Map<number, Waiting>();
   const joined: Array<() => void> = [];
   let busy = false;
   let checking = false;
@@ -74,6 +74,12 @@ export function createIntake(book: Book, verifier: Verifier, clock: Clock): Inta
   let cancelWait: (() => void) | undefined;
 
   function take(): Waiting[] {
+    if (waiting.size <= batchCommandsMax) {
+      // A map that entries enter and leave for ever keeps those that left from being collected as garbage soon.
+      const all = [...waiting.values()];
+      waiting = new Map();
+      return all;
+    }
     const batch: Waiting[] = [];
     for (const [session, one] of waiting) {
       if (batch.length === batchCommandsMax) break;

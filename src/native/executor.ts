@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { Piscina } from 'piscina';
 import { PieceworkError } from '../errors.js';
 import { load, type PieceAlgorithm, record } from './binding.js';
+import { Lane } from './lane.js';
 import {
   type Arguments,
   type HashedPieces,
@@ -70,18 +71,19 @@ type Dispatch = (road: 'wide' | 'lane', task: Task, transfer: ArrayBuffer[]) => 
 export function pool(options: ExecutorOptions = {}): Executor {
   // The first load happens on the main thread, so that the addon outlives its workers.
   load();
-  const filename = workerPath();
   const threads = options.threads ?? Math.min(availableParallelism(), threadsMax);
-  const common = { filename, name: 'run', execArgv: [], concurrentTasksPerWorker: 1 };
+  const common = { filename: pathOf('worker'), name: 'run', execArgv: [], concurrentTasksPerWorker: 1 };
   const wide = new Piscina({ ...common, minThreads: 1, maxThreads: threads, idleTimeout: 10_000 });
-  const lane = new Piscina({ ...common, minThreads: 1, maxThreads: 1 });
-  const roads = { wide, lane };
+  const lane = new Lane(pathOf('lane-worker'));
   return build(
     threads,
     options.queueMax ?? queueMaxDefault,
-    (road, task, transferList) => roads[road].run(task, { transferList }) as Promise<Reply>,
+    (road, task, transfer) =>
+      road === 'lane'
+        ? lane.run(task, transfer)
+        : (wide.run(task, { transferList: transfer }) as Promise<Reply>),
     async () => {
-      await Promise.all([wide.destroy(), lane.destroy()]);
+      await Promise.all([wide.destroy(), lane.close()]);
     },
   );
 }
@@ -98,9 +100,9 @@ export function inline(options: ExecutorOptions = {}): Executor {
   return build(1, options.queueMax ?? queueMaxDefault, dispatch, async () => {});
 }
 
-function workerPath(): string {
-  // Sources run by a test runner have no compiled neighbour: the last build's worker serves them.
-  const candidates = ['./worker.js', '../../dist/native/worker.js'];
+/** The module that a thread runs. Sources run by a test runner have no compiled neighbour: the last build's serves them. */
+function pathOf(worker: string): string {
+  const candidates = [`./${worker}.js`, `../../dist/native/${worker}.js`];
   const paths = candidates.map((path) => fileURLToPath(new URL(path, import.meta.url)));
   const found = paths.find((path) => existsSync(path));
   if (found === undefined) {
@@ -115,7 +117,9 @@ function buffersOf(values: readonly unknown[]): ArrayBuffer[] {
 }
 
 function build(threads: number, queueMax: number, dispatch: Dispatch, end: () => Promise<void>): Executor {
-  const under = new Set<Promise<unknown>>();
+  // Counted, not gathered: a set that tasks enter and leave would keep them from being collected as garbage soon.
+  let under = 0;
+  let rest = (): void => undefined;
   let closing: Promise<void> | undefined;
 
   async function run<V extends Verb>(
@@ -125,13 +129,13 @@ function build(threads: number, queueMax: number, dispatch: Dispatch, end: () =>
     transfer: ArrayBuffer[] = [],
   ): Promise<Result<V>> {
     if (closing) throw new PieceworkError('EXECUTOR_CLOSED');
-    if (under.size >= queueMax) throw new PieceworkError('QUEUE_FULL');
-    const reply = dispatch(road, { verb, values } as Task, transfer);
-    under.add(reply);
+    if (under >= queueMax) throw new PieceworkError('QUEUE_FULL');
+    under += 1;
     try {
-      return settle<V>(await reply);
+      return settle<V>(await dispatch(road, { verb, values } as Task, transfer));
     } finally {
-      under.delete(reply);
+      under -= 1;
+      if (under === 0) rest();
     }
   }
 
@@ -182,7 +186,7 @@ function build(threads: number, queueMax: number, dispatch: Dispatch, end: () =>
     lane: (verb, ...values) => run('lane', verb, values, verb === 'commit' ? buffersOf(values) : []),
     close() {
       closing ??= (async () => {
-        await Promise.allSettled(under);
+        if (under > 0) await new Promise<void>((resolve) => (rest = resolve));
         await end();
       })();
       return closing;

@@ -45,6 +45,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 /** Outside power → the only files that may reach for it. */
 const DOORS: Record<string, readonly string[]> = {
   piscina: ['native/executor.ts', 'native/worker.ts'],
+  'node:worker_threads': ['native/lane.ts', 'native/lane-worker.ts'],
   'node:net': [
     'wire/session.ts',
     'wire/connection.ts',
@@ -71,7 +72,7 @@ const DOORS: Record<string, readonly string[]> = {
 };
 
 /** Files that are started, not imported. */
-const ENTRIES = ['index.ts', 'cli/main.ts', 'native/worker.ts'];
+const ENTRIES = ['index.ts', 'cli/main.ts', 'native/worker.ts', 'native/lane-worker.ts'];
 
 interface Import {
   readonly from: string;

@@ -15,24 +15,23 @@ use secp256k1::SecretKey;
 use sha2::Sha256;
 
 use crate::Address;
-use crate::tick_row::{self, Terms, Tick};
+use crate::tick::{Chain, Tick};
+use crate::tick_row::Terms;
 use crate::voucher;
 
 const LABEL: &[u8] = b"piecework voucher key";
 const CHAIN_LABEL: &[u8] = b"piecework tick chain";
 /// Derived keys kept at hand; beyond that the table is emptied and filled anew.
 const CACHED_KEYS_MAX: usize = 65_536;
-/// Chains kept at hand, about 1 KiB each.
+/// Chains kept at hand, up to 2 KiB each.
 const CACHED_CHAINS_MAX: usize = 4_096;
-/// One in so many values of a chain is kept.
-const RUNG_STEPS: u16 = 32;
 
 /// A seed of voucher keys, with the keys and chains derived lately.
 pub struct Keyring {
     seed: [u8; 32],
     cache: Mutex<HashMap<u64, (SecretKey, Address)>>,
-    /// By the end of the chain: every 32nd value from the end on.
-    chains: Mutex<HashMap<Tick, Vec<Tick>>>,
+    /// By the end of the chain.
+    chains: Mutex<HashMap<Tick, Chain>>,
 }
 
 impl Keyring {
@@ -46,22 +45,20 @@ impl Keyring {
         }
     }
 
-    /// Value `count` of the chain of a tick voucher at a key index; 0 is its root. The count must not
-    /// exceed the length. Costs `length` hashes the first time, then fewer than 32.
+    /// Value `count` of the chain of a tick voucher at a key index; 0 is its root. The terms must be in range and
+    /// the count must not exceed the length. Costs `length` hashes the first time, then what `Chain::value` does.
     #[must_use]
     pub fn tick(&self, domain: &[u8; 32], index: u64, terms: &Terms, count: u16) -> Tick {
         let end = chain_end(&self.seed, domain, index, terms);
-        let below = terms.length - count;
         let mut chains = self.chains.lock().unwrap_or_else(PoisonError::into_inner);
         if chains.len() >= CACHED_CHAINS_MAX && !chains.contains_key(&end) {
             chains.clear();
         }
-        let rungs = chains.entry(end).or_insert_with(|| {
-            let next = |rung: &Tick| Some(tick_row::walk(rung, RUNG_STEPS));
-            let count = usize::from(terms.length / RUNG_STEPS) + 1;
-            std::iter::successors(Some(end), next).take(count).collect()
+        let chain = chains.entry(end).or_insert_with(|| {
+            Chain::new(end, u32::from(terms.length)).expect("the terms are in range")
         });
-        tick_row::walk(&rungs[usize::from(below / RUNG_STEPS)], below % RUNG_STEPS)
+        let value = chain.value(u32::from(count));
+        value.expect("the count does not exceed the length")
     }
 
     /// The key at an index and its address.
@@ -138,6 +135,7 @@ mod tests {
     #[test]
     fn chains_differ_where_their_vouchers_do() {
         use crate::amount::Amount;
+        use crate::tick_row;
         let amount = |value| Amount::new(value).unwrap();
         let terms = Terms {
             payee: [1; 20],

@@ -8,6 +8,7 @@ use secp256k1::SecretKey;
 
 use crate::Address;
 use crate::amount::{AMOUNT_MAX, Amount};
+use crate::cpu::Level;
 use crate::hash::keccak256;
 use crate::recovery::{self, Signed};
 use crate::status::Status;
@@ -171,21 +172,54 @@ pub fn digest(domain: &[u8; 32], terms: &Terms, root: &Tick) -> [u8; 32] {
     keccak256(&[&[0x19, 0x01], domain, &keccak256(&[&fields])])
 }
 
+/// A tick row and the channel it claims.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TickClaim {
+    /// The voucher key that has to be the signer.
+    pub voucher_key: Address,
+    /// The channel's payee.
+    pub payee: Address,
+    /// The row.
+    pub row: TickRow,
+}
+
+impl TickClaim {
+    /// What its voucher key has to have signed; nothing where the row is out of range. Costs `count` hashes.
+    fn signed(&self, domain: &[u8; 32]) -> Option<Signed> {
+        let row = &self.row;
+        row.is_in_range().then(|| Signed {
+            digest: digest(domain, &row.terms(&self.payee), &row.root()),
+            signature: row.signature(),
+        })
+    }
+}
+
 /// The status of a tick row for (domain, voucher key, payee). Costs a recovery and `count` hashes.
 #[must_use]
 pub fn verify(domain: &[u8; 32], voucher_key: &Address, payee: &Address, row: &TickRow) -> Status {
-    if !row.is_in_range() {
-        return Status::BadRange;
-    }
-    let signed = Signed {
-        digest: digest(domain, &row.terms(payee), &row.root()),
-        signature: row.signature(),
+    let claim = TickClaim {
+        voucher_key: *voucher_key,
+        payee: *payee,
+        row: *row,
     };
-    match recovery::recover(&signed) {
-        Ok(signer) if signer == *voucher_key => Status::Ok,
-        Ok(_) => Status::BadSignature,
-        Err(status) => status,
-    }
+    claim.signed(domain).map_or(Status::BadRange, |signed| {
+        voucher::status_of(recovery::recover(&signed), voucher_key)
+    })
+}
+
+/// The status of each claim in its order. Many together cost least per claim (`recovery`).
+#[must_use]
+pub fn verify_all(level: Level, domain: &[u8; 32], claims: &[TickClaim]) -> Vec<Status> {
+    let signed: Vec<Option<Signed>> = claims.iter().map(|claim| claim.signed(domain)).collect();
+    let in_range: Vec<Signed> = signed.iter().copied().flatten().collect();
+    let mut signers = recovery::recover_all(level, &in_range).into_iter();
+    let status = |(claim, signed): (&TickClaim, &Option<Signed>)| {
+        let found = signed.and_then(|_| signers.next());
+        found.map_or(Status::BadRange, |found| {
+            voucher::status_of(found, &claim.voucher_key)
+        })
+    };
+    claims.iter().zip(&signed).map(status).collect()
 }
 
 /// Signs the tick voucher over a root; the terms must be in range.
@@ -244,6 +278,40 @@ mod tests {
             digest(&DOMAIN, &terms, &[3; 32]),
             keccak256(&[&[0x19, 0x01], &DOMAIN, &inner])
         );
+    }
+
+    #[test]
+    fn many_are_judged_as_each_alone() {
+        let end = [1; 32];
+        let (voucher_key, row) = signed(&terms(), &end);
+        let claims: Vec<TickClaim> = (0..40u16)
+            .map(|at| {
+                let count = at % 21;
+                let mut row = row.with_tick(count, &walk(&end, 20 - count));
+                match at % 5 {
+                    1 => row.0[TICK_ROW_SIZE - 1] ^= 1,
+                    // Neither a length nor a signature: both are out of range.
+                    2 => row.0 = [0; TICK_ROW_SIZE],
+                    _ => {}
+                }
+                TickClaim {
+                    voucher_key: if at % 7 == 3 { [8; 20] } else { voucher_key },
+                    payee: PAYEE,
+                    row,
+                }
+            })
+            .collect();
+        let alone = |c: &TickClaim| verify(&DOMAIN, &c.voucher_key, &c.payee, &c.row);
+        let wanted: Vec<Status> = claims.iter().map(alone).collect();
+        for status in [Status::Ok, Status::BadRange, Status::BadSignature] {
+            assert!(wanted.contains(&status), "{status:?}");
+        }
+        for level in [Level::Scalar, crate::cpu::detected()] {
+            for size in [0, 1, 2, 3, 17, 40] {
+                let found = verify_all(level, &DOMAIN, &claims[..size]);
+                assert_eq!(found, wanted[..size], "{size} at {level:?}");
+            }
+        }
     }
 
     #[test]

@@ -188,7 +188,8 @@ pub fn verify_all(level: Level, domain: &[u8; 32], claims: &[Claim]) -> Vec<Stat
         .collect()
 }
 
-fn status_of(found: Result<Address, Status>, voucher_key: &Address) -> Status {
+/// What a recovery says of a claim by `voucher_key`.
+pub(crate) fn status_of(found: Result<Address, Status>, voucher_key: &Address) -> Status {
     match found {
         Ok(signer) if signer == *voucher_key => Status::Ok,
         Ok(_) => Status::BadSignature,

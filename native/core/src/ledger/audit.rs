@@ -4,6 +4,7 @@
 //! gone wrong; reading it fails, and the segments tell the truth.
 
 use crate::amount;
+use crate::ledger::channels::Standing;
 use crate::ledger::command::Role;
 use crate::ledger::state::State;
 

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use crate::amount::Amount;
 use crate::error::{Code, Error};
 use crate::journal::frame::Draft;
+use crate::ledger::channels::Standing;
 use crate::ledger::command::Command;
 use crate::ledger::decide::{Decision, Pending, Surroundings, decide};
 use crate::ledger::event::{Event, SIGNED_SIZE};

@@ -55,62 +55,91 @@ pub struct Chain {
 }
 
 impl Channel {
-    /// What the best evidence claims: the current chain, or else the plain head; zero without.
-    #[must_use]
-    pub fn authorized(&self) -> u128 {
-        match &self.chain {
-            Some(chain) => chain.row.claim(),
-            None => self.row.amount().get(),
-        }
-    }
-
-    /// Whether a plain voucher over `amount` is better evidence than what is held: it claims more, or
-    /// as much as a chain, which costs more to redeem.
-    #[must_use]
-    pub fn yields_to(&self, amount: u128) -> bool {
-        let authorized = self.authorized();
-        amount > authorized || (amount == authorized && self.chain.is_some())
-    }
-
     /// The current tick row.
     #[must_use]
     pub fn tick_row(&self) -> Option<&TickRow> {
         self.chain.as_ref().map(|chain| &chain.row)
     }
+}
 
-    fn of(&self, role: Role, amount: Amount) -> u128 {
-        if self.role == role { amount.get() } else { 0 }
+impl Standing for Channel {
+    fn account(&self) -> Account {
+        Account {
+            role: self.role,
+            deposit: self.deposit,
+            first: self.first,
+            second: self.second,
+            authorized: match &self.chain {
+                Some(chain) => chain.row.claim(),
+                None => self.row.amount().get(),
+            },
+            has_chain: self.chain.is_some(),
+        }
+    }
+}
+
+/// The money of a channel: all that most decisions and every outcome look at, without its keys and its evidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Account {
+    pub(crate) role: Role,
+    pub(crate) deposit: Amount,
+    first: Amount,
+    second: Amount,
+    authorized: u128,
+    has_chain: bool,
+}
+
+impl Standing for Account {
+    fn account(&self) -> Account {
+        *self
+    }
+}
+
+/// What follows from the money of a channel.
+pub trait Standing {
+    /// The money alone.
+    fn account(&self) -> Account;
+
+    /// What the best evidence claims: the current chain, or else the plain head; zero without.
+    fn authorized(&self) -> u128 {
+        self.account().authorized
+    }
+
+    /// Whether a plain voucher over `amount` is better evidence than what is held: it claims more, or
+    /// as much as a chain, which costs more to redeem.
+    fn yields_to(&self, amount: u128) -> bool {
+        let Account {
+            authorized,
+            has_chain,
+            ..
+        } = self.account();
+        amount > authorized || (amount == authorized && has_chain)
     }
 
     /// What the payee let itself be owed since the channel was opened; 0 for a payer.
-    #[must_use]
-    pub fn granted(&self) -> u128 {
-        self.of(Role::Payee, self.first)
+    fn granted(&self) -> u128 {
+        of(Role::Payee, self.account().role, self.account().first)
     }
 
     /// What the payee gave up; 0 for a payer.
-    #[must_use]
-    pub fn written_off(&self) -> u128 {
-        self.of(Role::Payee, self.second)
+    fn written_off(&self) -> u128 {
+        of(Role::Payee, self.account().role, self.account().second)
     }
 
     /// The price of what the payer received and verified; 0 for a payee.
-    #[must_use]
-    pub fn due(&self) -> u128 {
-        self.of(Role::Payer, self.first)
+    fn due(&self) -> u128 {
+        of(Role::Payer, self.account().role, self.account().first)
     }
 
     /// The price of what the payer asked for and has not received; 0 for a payee.
-    #[must_use]
-    pub fn reserved(&self) -> u128 {
-        self.of(Role::Payer, self.second)
+    fn reserved(&self) -> u128 {
+        of(Role::Payer, self.account().role, self.account().second)
     }
 
     /// What is signed and neither due nor reserved, if `promised` will be signed too: what the payee
     /// may keep for nothing. 0 for a payee.
-    #[must_use]
-    pub fn overhang(&self, promised: u128) -> u128 {
-        if self.role != Role::Payer {
+    fn overhang(&self, promised: u128) -> u128 {
+        if self.account().role != Role::Payer {
             return 0;
         }
         let signed = self.authorized().max(promised);
@@ -118,12 +147,15 @@ impl Channel {
     }
 
     /// Granted, not written off and not authorized; 0 where that is negative.
-    #[must_use]
-    pub fn unpaid(&self) -> u128 {
+    fn unpaid(&self) -> u128 {
         self.granted()
             .saturating_sub(self.written_off())
             .saturating_sub(self.authorized())
     }
+}
+
+fn of(role: Role, of: Role, amount: Amount) -> u128 {
+    if of == role { amount.get() } else { 0 }
 }
 
 /// What every channel has. The payee's index carries the role in its top bit.
@@ -139,6 +171,16 @@ struct Core {
 }
 
 const _: () = assert!(size_of::<Core>() == 132);
+
+impl Core {
+    const fn role(&self) -> Role {
+        if self.payee_and_role & PAYER == 0 {
+            Role::Payee
+        } else {
+            Role::Payer
+        }
+    }
+}
 
 /// All channels, by index.
 #[derive(Default, Debug)]
@@ -170,7 +212,6 @@ impl Channels {
     #[must_use]
     pub fn get(&self, index: u32) -> Option<Channel> {
         let core = self.cores.get(index as usize)?;
-        let is_payer = core.payee_and_role & PAYER != 0;
         Some(Channel {
             block: u64::from(self.block_high.get(index)) << 32 | u64::from(core.block),
             key_index: self.key_index.get(index),
@@ -183,8 +224,24 @@ impl Channels {
             close_at: self.close_at.get(index),
             voucher_count: core.voucher_count,
             row: core.row,
-            role: if is_payer { Role::Payer } else { Role::Payee },
+            role: core.role(),
             chain: self.chains.get(&index).copied(),
+        })
+    }
+
+    /// The money of the channel at an index.
+    #[must_use]
+    #[inline]
+    pub fn account(&self, index: u32) -> Option<Account> {
+        let core = self.cores.get(index as usize)?;
+        let claimed = self.chains.get(&index).map(|chain| chain.row.claim());
+        Some(Account {
+            role: core.role(),
+            deposit: core.deposit,
+            first: core.first,
+            second: self.second.get(index),
+            authorized: claimed.unwrap_or_else(|| core.row.amount().get()),
+            has_chain: claimed.is_some(),
         })
     }
 
@@ -221,6 +278,7 @@ impl Channels {
     /// Takes a payee's voucher: the row becomes the head, a chain ends, and written off falls to what is left of
     /// granted. `None` where it is no payee's channel or the channel does not yield to the amount. The one change
     /// that comes by the million, so the channel is not taken out and put back for it.
+    #[inline]
     pub fn accept(&mut self, index: u32, row: Row) -> Option<()> {
         let core = self.cores.get_mut(index as usize)?;
         let amount = row.amount().get();

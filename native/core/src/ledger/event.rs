@@ -110,6 +110,7 @@ impl<'a> Event<'a> {
 
     /// Appends the bytes of the event.
     #[rustfmt::skip]
+    #[inline]
     pub fn encode(&self, out: &mut Vec<u8>) {
         let mut put = |bytes: &[u8]| out.extend_from_slice(bytes);
         match *self {

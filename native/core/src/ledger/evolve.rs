@@ -4,7 +4,7 @@
 //! journal, and is answered with `Misfit`, after which the state is not to be used.
 
 use crate::amount::{self, Amount};
-use crate::ledger::channels::can_stand;
+use crate::ledger::channels::{Standing, can_stand};
 use crate::ledger::command::Role;
 use crate::ledger::decide::NOTE_SIZE_MAX;
 use crate::ledger::event::Event;
@@ -24,6 +24,7 @@ impl From<Status> for Misfit {
 }
 
 /// Applies one event.
+#[inline]
 pub fn evolve(state: &mut State, event: &Event<'_>) -> Result<(), Misfit> {
     match *event {
         Event::ChannelPut { .. } => put_channel(state, event),

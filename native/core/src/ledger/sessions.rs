@@ -38,7 +38,7 @@ impl Session {
 }
 
 /// What a session was opened at: price, minimum step, prepay.
-type Terms = [Amount; 3];
+pub type Terms = [Amount; 3];
 
 /// What every session has. The index of the terms carries `closed` in its top bit.
 #[derive(Debug)]
@@ -95,6 +95,14 @@ impl Sessions {
             piece_count: core.piece_count,
             closed: core.terms_and_closed & CLOSED != 0,
         })
+    }
+
+    /// The channel and the terms of a session, if that exists.
+    #[must_use]
+    pub fn terms(&self, index: u32) -> Option<(u32, &Terms)> {
+        let core = self.cores.get(index as usize)?;
+        let terms = &self.terms[(core.terms_and_closed & !CLOSED) as usize];
+        Some((core.channel, terms))
     }
 
     /// The channel of a session, if that exists.

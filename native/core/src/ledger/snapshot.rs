@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 
 use crate::amount::Amount;
 use crate::ledger::audit;
-use crate::ledger::channels::can_stand;
+use crate::ledger::channels::{Standing, can_stand};
 use crate::ledger::command::Role;
 use crate::ledger::state::{Chain, Channel, Outstanding, Session, State};
 use crate::tick_row::TickRow;

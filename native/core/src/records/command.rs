@@ -206,6 +206,7 @@ fn count_at(record: &[u8], at: usize) -> Option<u64> {
 
 /// Reads one command record; note values are slices of `blobs`.
 #[must_use]
+#[inline]
 pub fn decode<'a>(r: &[u8], blobs: &'a [u8]) -> Option<Command<'a>> {
     Some(match r[0] {
         1 => {

@@ -3,7 +3,8 @@
 use super::{layout, put};
 use crate::amount::AMOUNT_MAX;
 use crate::ledger::batch::Applied;
-use crate::ledger::state::{Channel, State};
+use crate::ledger::channels::Standing;
+use crate::ledger::state::State;
 use crate::voucher::Row;
 
 /// Stands for "no channel" and "no session" where an index is expected.
@@ -51,10 +52,10 @@ pub fn encode(
     r[at::STATUS] = applied.status as u8;
     put_index(r, at::CHANNEL, applied.channel);
     put_index(r, at::SESSION, applied.session);
-    let channel = applied.channel.and_then(|index| state.channel(index));
-    let tick_row = channel.as_ref().filter(|_| is_ticked);
-    let tick_row = tick_row.and_then(Channel::tick_row);
-    if let Some(channel) = &channel {
+    let account = applied.channel.and_then(|at| state.channels.account(at));
+    let ticked = applied.channel.filter(|_| is_ticked);
+    let tick_row = ticked.and_then(|index| state.channel(index)?.tick_row().copied());
+    if let Some(channel) = &account {
         put_uint96(r, at::AUTHORIZED, channel.authorized());
         put_uint96(r, at::GRANTED, channel.granted());
         put_uint96(r, at::WRITTEN_OFF, channel.written_off());

@@ -1,6 +1,7 @@
 //! The records in which TypeScript reads the state, and how they are filled.
 
 use super::{Layout, layout, put, put_amount};
+use crate::ledger::channels::Standing;
 use crate::ledger::command::Role;
 use crate::ledger::state::State;
 

@@ -5,7 +5,7 @@ use crate::cpu;
 use crate::error::{Code, Error};
 use crate::recovery::Signed;
 use crate::status::Status;
-use crate::tick_row::{self, TickRow};
+use crate::tick_row::{self, TickClaim, TickRow};
 use crate::voucher::{Claim, Row};
 
 layout!(
@@ -86,15 +86,15 @@ pub fn verify_all(domain: &[u8; 32], buffer: &[u8]) -> Result<Vec<u8>, Error> {
 
 /// One status byte per tick voucher record. Each costs a recovery, and as many hashes as its count.
 pub fn verify_ticks(domain: &[u8; 32], buffer: &[u8]) -> Result<Vec<u8>, Error> {
-    let rows = records(buffer, tick::LAYOUT.stride, "tick vouchers")?;
-    Ok(rows
-        .map(|record| {
-            let voucher_key = bytes(record, tick::VOUCHER_KEY);
-            let payee = bytes(record, tick::PAYEE);
-            let row = TickRow(bytes(record, tick::ROW));
-            tick_row::verify(domain, &voucher_key, &payee, &row) as u8
+    let claims: Vec<TickClaim> = records(buffer, tick::LAYOUT.stride, "tick vouchers")?
+        .map(|record| TickClaim {
+            voucher_key: bytes(record, tick::VOUCHER_KEY),
+            payee: bytes(record, tick::PAYEE),
+            row: TickRow(bytes(record, tick::ROW)),
         })
-        .collect())
+        .collect();
+    let statuses = tick_row::verify_all(cpu::level(), domain, &claims);
+    Ok(statuses.into_iter().map(|status| status as u8).collect())
 }
 
 /// One 32-byte digest per voucher record.

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use crate::Address;
 use crate::amount::Amount;
 use crate::keys::Keyring;
-use crate::ledger::channels::CHANNELS_MAX;
+use crate::ledger::channels::{CHANNELS_MAX, Standing};
 use crate::ledger::command::{Command, Role};
 use crate::ledger::event::Event;
 use crate::ledger::sessions::SESSIONS_MAX;
@@ -67,6 +67,7 @@ impl<'a> From<Event<'a>> for Decision<'a> {
 pub type Pending = BTreeMap<u32, Amount>;
 
 /// Decides one command.
+#[inline]
 pub fn decide<'a>(
     state: &State,
     around: &Surroundings<'_>,

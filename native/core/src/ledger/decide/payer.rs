@@ -4,6 +4,7 @@ use super::{
     Decision, Pending, Surroundings, channel_of, find, open_session, owns, refuse, with_role,
 };
 use crate::amount::{self, Amount};
+use crate::ledger::channels::Standing;
 use crate::ledger::command::Role;
 use crate::ledger::event::Event;
 use crate::ledger::state::{Channel, Session, State};
