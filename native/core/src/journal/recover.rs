@@ -148,9 +148,12 @@ impl Reader<'_> {
         };
         for sequence in files.checkpoints.iter().rev() {
             let path = checkpoint::path(folder, *sequence);
-            let is_named =
-                |found: &Checkpoint| found.sequence == *sequence && *sequence <= SEQUENCE_MAX;
-            match checkpoint::read(&path).filter(is_named) {
+            // Before the first frame there is no checksum that it could repeat.
+            let could_be = |found: &Checkpoint| {
+                let is_named = found.sequence == *sequence && *sequence <= SEQUENCE_MAX;
+                is_named && (found.sequence > 0 || found.crc == 0)
+            };
+            match checkpoint::read(&path).filter(could_be) {
                 None => reader.recovery.checkpoints_damaged += 1,
                 Some(found) => {
                     reader.identify(&found.identity, &path)?;
