@@ -23,6 +23,8 @@ export interface ChannelAccount {
   credit: Credit;
   deposit: bigint;
   authorized: bigint;
+  /** What of `authorized` has earned its credit, or was there when the account was opened. */
+  credited: bigint;
   granted: bigint;
   writtenOff: bigint;
   /** Set once a close was requested: nothing more is granted. */

@@ -119,6 +119,7 @@ export function createAccounts(
       credit: Credit.remembered(terms, prices.piece, booked?.writtenOff ?? 0n, window),
       deposit: 0n,
       authorized: booked?.authorized ?? 0n,
+      credited: booked?.authorized ?? 0n,
       granted: booked?.granted ?? 0n,
       writtenOff: booked?.writtenOff ?? 0n,
       closing: false,

@@ -100,11 +100,10 @@ export function createTaking(
   }
 
   async function settle(session: PayeeSession, verdictOf: Promise<Verdict>): Promise<void> {
-    const { link, account } = session;
-    const before = account.authorized;
+    const { link } = session;
     const verdict = await verdictOf;
     const { kind, final } = verdict.submission;
-    if (verdict.status === 'ok') credit(session, verdict, before);
+    if (verdict.status === 'ok') credit(session, verdict);
     if (!session.resynced && (verdict.status === 'ok' || verdict.status === 'not_increasing')) {
       session.resynced = true;
       await granting.forgive(session);
@@ -122,14 +121,16 @@ export function createTaking(
     return unpaid(account) * 4n > account.credit.window * 3n;
   }
 
-  function credit(session: PayeeSession, { submission, outcome }: Verdict, before: bigint): void {
+  function credit(session: PayeeSession, { submission, outcome }: Verdict): void {
     const { account } = session;
     if (outcome!.authorized < account.authorized) return;
     adopt(account, outcome!);
     if (submission.kind === 'voucher') [account.row, account.chain] = [submission.row, undefined];
     else account.chain = submission.row;
     session.hasPaid = true;
-    const paid = account.authorized - before;
+    // Not from what was known when it came: what others before it in the queue have paid earns once.
+    const paid = account.authorized - account.credited;
+    account.credited = account.authorized;
     const earn = isByBlock(session) ? Credit.afterTicks : Credit.afterVoucher;
     account.credit = earn(account.credit, session.terms, session.prices.piece, paid);
     granting.wake(account);
