@@ -51,8 +51,10 @@ export interface PayeeSession {
   readonly prices: Prices;
   /** Credit is counted in blocks whether there is a chain or not. */
   readonly requiresTicks: boolean;
-  /** Pieces granted and not yet sent in full, and since when. */
-  readonly underWay: Map<number, { readonly sinceMs: number }>;
+  /** Whether its offer takes ticks: without, pieces are granted whole, also where the channel has a chain. */
+  readonly takesTicks: boolean;
+  /** Pieces granted and not yet sent in full: bytes of them that are under way, and since when. */
+  readonly underWay: Map<number, { readonly sinceMs: number; readonly bytes: number }>;
   grantedBytes: bigint;
   deliveredBytes: number;
   /** Whether a voucher or tick of this session was accepted. */
@@ -75,8 +77,8 @@ export interface PayeeSession {
 }
 
 /** Whether credit is counted in blocks (ticks.md 6), not in pieces. */
-export function isByBlock({ account, requiresTicks }: PayeeSession): boolean {
-  return requiresTicks || account.chain !== undefined;
+export function isByBlock({ account, requiresTicks, takesTicks }: PayeeSession): boolean {
+  return requiresTicks || (takesTicks && account.chain !== undefined);
 }
 
 /** What the next grant is held against: the price of what credit is counted in, and the terms for it. */

@@ -54,8 +54,8 @@ export interface Granting {
    * once its grant is durable.
    */
   admit(session: PayeeSession, pieces: readonly Wanted[]): Promise<readonly Admission[]>;
-  /** All that was granted of a piece has left. */
-  sent(session: PayeeSession, piece: number): void;
+  /** Of what was granted of a piece so many bytes have left; all of it where no number is given. */
+  sent(session: PayeeSession, piece: number, bytes?: number): void;
   /** The channel changed: wakes what is stalled. */
   wake(account: ChannelAccount): void;
   /** Chokes the sessions of a retired channel, until it is woken as one that is not. */
@@ -104,21 +104,28 @@ export function createGranting(ports: GrantingPorts, events: GrantingEvents): Gr
     const ending = account.closing || isRetired(account.voucherKey);
     if (ending || session.ended || session.link.closed || bad) return pieces.map(() => 'refuse');
     let grants: readonly Grant[] = [];
+    let isPart = false;
     const outcomes = await intake.join(session.index, () => {
-      grants = isByBlock(session) ? affordableParts(session, pieces) : affordable(session, pieces);
+      isPart = isByBlock(session);
+      grants = isPart ? affordableParts(session, pieces) : affordable(session, pieces);
       return book.commit(grants);
     });
     if (outcomes.length < pieces.length) stall(session);
-    return pieces.map((wanted, at) => {
+    return pieces.map(({ piece }, at) => {
       const outcome = outcomes[at];
       if (!outcome) return 'wait';
       const { bytes } = grants[at]!;
-      const admission = settleGrant(session, wanted.piece, bytes, outcome);
-      return admission === 'serve' && bytes !== wanted.bytes ? bytes : admission;
+      const admission = settleGrant(session, piece, { bytes, isPart }, outcome);
+      return isPart && admission === 'serve' ? bytes : admission;
     });
   }
 
-  function settleGrant(session: PayeeSession, piece: number, bytes: number, outcome: Outcome): Admission {
+  function settleGrant(
+    session: PayeeSession,
+    piece: number,
+    { bytes, isPart }: { readonly bytes: number; readonly isPart: boolean },
+    outcome: Outcome,
+  ): Admission {
     const { status } = outcome;
     if (status === 'ok') {
       adopt(session.account, outcome);
@@ -128,7 +135,8 @@ export function createGranting(ports: GrantingPorts, events: GrantingEvents): Gr
         giveUpUnsent(session).catch(events.onFailure);
         return 'refuse';
       }
-      session.underWay.set(piece, { sinceMs: clock.monotonicMs() });
+      const before = isPart ? (session.underWay.get(piece)?.bytes ?? 0) : 0;
+      session.underWay.set(piece, { sinceMs: clock.monotonicMs(), bytes: before + bytes });
       return 'serve';
     }
     if (status === 'exceeds_window' || status === 'no_space') {
@@ -142,6 +150,13 @@ export function createGranting(ports: GrantingPorts, events: GrantingEvents): Gr
       return 'wait';
     }
     return 'refuse';
+  }
+
+  /** Parts of a piece are granted while others of it are still leaving: it is under way until the last one has left. */
+  function sent({ underWay }: PayeeSession, piece: number, bytes = Number.POSITIVE_INFINITY): void {
+    const grant = underWay.get(piece);
+    if (grant && grant.bytes > bytes) underWay.set(piece, { ...grant, bytes: grant.bytes - bytes });
+    else underWay.delete(piece);
   }
 
   function stall(session: PayeeSession): void {
@@ -272,7 +287,7 @@ export function createGranting(ports: GrantingPorts, events: GrantingEvents): Gr
 
   return {
     admit,
-    sent: (session, piece) => void session.underWay.delete(piece),
+    sent,
     wake,
     pause,
     end,

@@ -86,7 +86,8 @@ export interface Payee {
   admit(link: PayLink, pieces: readonly Wanted[]): Promise<readonly Admission[]>;
   /** Whether credit is counted in blocks: they have to be asked for in the order of the requests. */
   isByBlock(link: PayLink): boolean;
-  sent(link: PayLink, piece: number): void;
+  /** Of what was granted of a piece so many bytes have left; all of it where no number is given. */
+  sent(link: PayLink, piece: number, bytes?: number): void;
   delivered(link: PayLink, bytes: number): void;
   /** Before a close of these channels, or of all: has what is granted paid, then serves them no more. */
   retire(voucherKeys: readonly Uint8Array[] | undefined): Promise<void>;
@@ -231,6 +232,7 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
       terms: creditTerms,
       prices: desk.prices,
       requiresTicks: desk.ticks === 'require',
+      takesTicks: desk.ticks !== 'off',
       underWay: new Map(),
       grantedBytes: 0n,
       deliveredBytes: 0,
@@ -352,9 +354,9 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
       const session = desks.get(link.id)?.session;
       return session !== undefined && isByBlock(session);
     },
-    sent(link, piece) {
+    sent(link, piece, bytes) {
       const session = desks.get(link.id)?.session;
-      if (session) granting.sent(session, piece);
+      if (session) granting.sent(session, piece, bytes);
     },
     delivered(link, bytes) {
       const session = desks.get(link.id)?.session;

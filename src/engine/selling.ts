@@ -183,9 +183,9 @@ export async function startSelling(options: SellingOptions): Promise<Selling> {
         const link = linkOf(peer);
         return link !== undefined && payee.isByBlock(link);
       },
-      sent(peer, piece) {
+      sent(peer, piece, bytes) {
         const link = linkOf(peer);
-        if (link) payee.sent(link, piece);
+        if (link) payee.sent(link, piece, bytes);
       },
       // What was never sent is written off when the payee ends the session.
       dropped: () => {},

@@ -1,10 +1,11 @@
 /** A refused grant and the voucher that would have allowed it, in every order that one turn can bring them in. */
 import { expect, test } from 'vitest';
-import type { ChannelAccount, PayeeSession } from '../../../src/accounting/account.js';
+import { type ChannelAccount, isByBlock, type PayeeSession } from '../../../src/accounting/account.js';
 import type { Book } from '../../../src/accounting/book.js';
 import * as Credit from '../../../src/accounting/credit.js';
 import { createGranting } from '../../../src/accounting/granting.js';
-import { systemClock } from '../../../src/clock.js';
+import { type Clock, systemClock } from '../../../src/clock.js';
+import { voucherLateMs } from '../../../src/limits.js';
 import type { Command, Outcome } from '../../../src/native/records.js';
 
 const terms = { exposureMax: 100n, windowMax: 100n, minStep: 0n };
@@ -138,4 +139,88 @@ test('gives up at the end what was granted and never sent, which is no default',
   expect(account.credit).toEqual(credit);
   expect(await granting.admit(session, pieces)).toEqual(['refuse', 'refuse', 'refuse', 'refuse']);
   account.cancelDefault?.();
+});
+
+/** Credit by blocks of 16 KiB at 10 each, with room for two; time passes when the test says so. */
+function makeByBlock() {
+  const session = makeSession();
+  const block = 16_384;
+  Object.assign(session, {
+    ...{
+      offer: { priceMiB: 640n },
+      requiresTicks: true,
+      takesTicks: true,
+      prices: { piece: 40n, block: 10n },
+    },
+    ...{ deliveredBytes: 0, forgivenBytes: 0n },
+  });
+  Object.assign(session.account, {
+    ...{ credit: { window: 20n, defaulted: 0n }, granted: 0n, writtenOff: 0n, authorized: 0n },
+  });
+  const late: Array<() => void> = [];
+  const clock: Clock = {
+    ...systemClock,
+    monotonicMs: () => 0,
+    after: (delayMs, task) => {
+      if (delayMs === voucherLateMs) late.push(task);
+      return () => {};
+    },
+  };
+  const commands: Command[] = [];
+  const book: Book = {
+    screen: () => [],
+    async commit([command]) {
+      commands.push(command!);
+      const { account } = session;
+      const more = command!.kind === 'grant' ? BigInt(command!.bytes / block) * 10n : 0n;
+      const fits = more > 0n && account.granted + more <= 20n;
+      const granted = account.granted + (fits ? more : 0n);
+      const status = more > 0n && !fits ? 'exceeds_window' : 'ok';
+      return [{ status, granted, writtenOff: 0n, authorized: 0n, deposit: 100n } as unknown as Outcome];
+    },
+  };
+  const chokes: PayeeSession[] = [];
+  const granting = createGranting(
+    { book, intake: { join: (_session, work) => work() }, clock, isRetired: () => false },
+    {
+      onResume: () => {},
+      onLate: (one) => void chokes.push(one),
+      onDepositExhausted: () => {},
+      onFailure: (reason) => {
+        throw reason;
+      },
+    },
+  );
+  return { session, granting, commands, chokes, late, block };
+}
+
+test('a block of a piece that has not left is not given up because another one of the piece has', async () => {
+  const { session, granting, commands, chokes, late, block } = makeByBlock();
+  const wanted = [{ piece: 7, bytes: 4 * block, lacking: block }];
+  expect(await granting.admit(session, wanted)).toEqual([block]);
+  expect(await granting.admit(session, wanted)).toEqual([block]);
+  session.deliveredBytes += block;
+  granting.sent(session, 7, block);
+  expect(await granting.admit(session, wanted)).toEqual(['wait']);
+  late.pop()!();
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(commands.map(({ kind }) => kind)).toEqual(['grant', 'grant', 'grant']);
+  expect(chokes).toEqual([]);
+  session.deliveredBytes += block;
+  granting.sent(session, 7, block);
+  late.pop()!();
+  // Now all of it was sent, and the payer is late.
+  expect(chokes).toEqual([session]);
+});
+
+test('where no ticks are taken a piece is granted whole, also on a channel that has a chain', async () => {
+  const { session, granting, block } = makeByBlock();
+  Object.assign(session, { requiresTicks: false, takesTicks: false });
+  Object.assign(session.account, { chain: new Uint8Array(124), credit: { window: 40n, defaulted: 0n } });
+  expect(isByBlock(session)).toBe(false);
+  // Whoever serves it takes any other answer than to wait for the whole piece.
+  expect(await granting.admit(session, [{ piece: 7, bytes: 4 * block, lacking: 4 * block }])).toEqual([
+    'wait',
+  ]);
+  expect(session.grantedBytes).toBe(0n);
 });

@@ -52,7 +52,7 @@ function makeStand() {
     prices: { piece: 1_000n, block: UNIT },
     offer: { priceMiB: 1n << 20n },
     requiresTicks: true,
-    byBlock: true,
+    takesTicks: true,
     resynced: true,
     grantedBytes: 0n,
     deliveredBytes: 0,
