@@ -11,7 +11,7 @@ import { amountOf } from '../channels/voucher.js';
 import type { Clock } from '../clock.js';
 import { ticksPerVoucher, voucherBurstMax, vouchersPerSecondMax } from '../limits.js';
 import type { Status } from '../native/records.js';
-import { adopt, isByBlock, type PayeeSession, unpaid } from './account.js';
+import { adopt, type ChannelAccount, isByBlock, type PayeeSession, unpaid } from './account.js';
 import * as Credit from './credit.js';
 import type { Granting } from './granting.js';
 import type { Intake, Submission, Verdict } from './intake.js';
@@ -55,10 +55,9 @@ export function createTaking(
   function onTick(counter: Counter, count: number, tick: Uint8Array): Promise<void> | undefined {
     const { link, session, chain } = counter;
     if (!session || !chain) return refuse(link, 'tick', 'no_session');
-    const { account } = session;
     // Before its voucher is booked, or where another has taken its place, a tick is shown together with it.
-    const isCurrent = account.chain !== undefined && Tick.isSameChain(account.chain, chain);
-    return take(counter, isCurrent ? 'tick' : 'tick_voucher', Tick.withTick(chain, count, tick), false);
+    const kind = isOfChain(session.account, chain) ? 'tick' : 'tick_voucher';
+    return take(counter, kind, Tick.withTick(chain, count, tick), false);
   }
 
   function onTickVoucher(counter: Counter, row: Uint8Array): Promise<void> | undefined {
@@ -93,16 +92,20 @@ export function createTaking(
     };
     const urgent = final || isAwaited(session);
     if (!ports.intake.replace(submission, urgent))
-      return settle(session, ports.intake.submit(submission, urgent));
+      return settle(counter, session, ports.intake.submit(submission, urgent));
     // The better one is answered for both; what the head covers is answered now.
     if (submission.claim <= account.authorized) acknowledge(session);
     return undefined;
   }
 
-  async function settle(session: PayeeSession, verdictOf: Promise<Verdict>): Promise<void> {
+  async function settle(counter: Counter, session: PayeeSession, verdictOf: Promise<Verdict>): Promise<void> {
     const { link } = session;
     const verdict = await verdictOf;
-    const { kind, final } = verdict.submission;
+    const { kind, final, row } = verdict.submission;
+    if (kind === 'tick' && isMisplaced(verdict.status) && !isOfChain(session.account, row)) {
+      // Another connection of the channel has put something in the chain's place meanwhile: no fault of this one.
+      return take(counter, 'tick_voucher', row, false);
+    }
     if (verdict.status === 'ok') credit(session, verdict);
     if (!session.resynced && (verdict.status === 'ok' || verdict.status === 'not_increasing')) {
       session.resynced = true;
@@ -179,6 +182,16 @@ export function createTaking(
   }
 
   return { voucher: onVoucher, tickVoucher: onTickVoucher, tick: onTick, acknowledge };
+}
+
+/** Whether the row is of the chain that is current as far as is known. */
+function isOfChain({ chain }: ChannelAccount, row: Uint8Array): boolean {
+  return chain !== undefined && Tick.isSameChain(chain, row);
+}
+
+/** What the ledger answers to a tick that is held against no chain or another one. */
+function isMisplaced(status: Verdict['status']): boolean {
+  return status === 'unknown_piece' || status === 'bad_signature';
 }
 
 function toReject(status: Status | Verdict['status']): RejectCode {

@@ -104,3 +104,36 @@ test('what a grant has brought along already still earns its credit', async () =
   await settled();
   expect(account.credit.window).toBe(UNIT + 3n * UNIT);
 });
+
+test('a tick that another connection has taken the chain from is shown with its voucher, and refused by nobody', async () => {
+  for (const status of ['unknown_piece', 'bad_signature'] as const) {
+    const { taking, counterOf, account, submitted, refusals, ok } = makeStand();
+    const counter = counterOf();
+    void taking.tickVoucher(counter, rowOf(0));
+    submitted[0]!.answer(ok(0n));
+    await settled();
+    void taking.tick(counter, 1, new Uint8Array(32).fill(1));
+    expect(submitted[1]!.submission.kind).toBe('tick');
+    // A voucher of a second connection was booked in front of it.
+    account.chain = status === 'unknown_piece' ? undefined : rowOf(0, 5n * UNIT, 2);
+    submitted[1]!.answer({ status });
+    await settled();
+    expect(submitted[2]!.submission).toMatchObject({ kind: 'tick_voucher', row: rowOf(1) });
+    submitted[2]!.answer({ status: 'not_increasing' });
+    await settled();
+    expect(refusals).toEqual([]);
+  }
+});
+
+test('a tick that does not lead to the current chain is refused at once', async () => {
+  const { taking, counterOf, submitted, refusals, ok } = makeStand();
+  const counter = counterOf();
+  void taking.tickVoucher(counter, rowOf(0));
+  submitted[0]!.answer(ok(0n));
+  await settled();
+  void taking.tick(counter, 1, new Uint8Array(32));
+  submitted[1]!.answer({ status: 'bad_signature' });
+  await settled();
+  expect(submitted).toHaveLength(2);
+  expect(refusals).toEqual(['tick bad_signature']);
+});
