@@ -5,6 +5,7 @@
 import { randomBytes as systemRandom } from 'node:crypto';
 import { join } from 'node:path';
 import { type Bans, createBans } from './accounting/bans.js';
+import type { Heads } from './accounting/head.js';
 import { type ChannelFacts, parseAddress } from './channels/channel.js';
 import { type Clock, systemClock } from './clock.js';
 import type { Config } from './config.js';
@@ -126,6 +127,8 @@ export class Engine implements Ops.Operations {
   #fail: (reason: unknown) => void = () => {};
   #closing: Promise<void> | undefined;
   readonly #fetches = new Set<AbortController>();
+  /** What was signed on our channels: one head for each, whichever torrents it pays. */
+  readonly #heads: Heads = new Map();
   /** Infohashes that are seeded or fetched now. */
   readonly #busy = new Set<string>();
   /** Infohashes that wires of others pay for in this process. */
@@ -374,6 +377,7 @@ export class Engine implements Ops.Operations {
       return await this.#run(
         runDownload(request, {
           ledger: this.#ledger,
+          heads: this.#heads,
           executor: this.#executor,
           book: this.#book,
           funding: this.#funding,
@@ -414,6 +418,7 @@ export class Engine implements Ops.Operations {
     return startBuying({
       ...options,
       ledger: this.#ledger,
+      heads: this.#heads,
       executor: this.#executor,
       book: this.#book,
       funding: this.#funding,

@@ -33,8 +33,22 @@ export interface Head {
   acked: bigint;
 }
 
-export function beginHead({ index, voucherKey, authorized, due, row, tickRow }: PayingChannel): Head {
+function beginHead({ index, voucherKey, authorized, due, row, tickRow }: PayingChannel): Head {
   return { index, voucherKey, authorized, due, row, chain: tickRow, shown: undefined, sent: 0n, acked: 0n };
+}
+
+/** The heads of a ledger's channels by index: one for a channel, however many torrents are paid from it at a time. */
+export type Heads = Map<number, Head>;
+
+/** The head of a channel, brought to what the ledger says of it where that is more. */
+export function headOf(heads: Heads, channel: PayingChannel): Head {
+  const head = heads.get(channel.index) ?? beginHead(channel);
+  heads.set(channel.index, head);
+  if (channel.due > head.due) head.due = channel.due;
+  if (channel.authorized > head.authorized) {
+    [head.row, head.chain, head.authorized] = [channel.row, channel.tickRow, channel.authorized];
+  }
+  return head;
 }
 
 /** Takes over what the ledger has made durable: what is due, and a row or a tick row that claims no less than before. */

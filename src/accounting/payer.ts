@@ -19,13 +19,15 @@ import { offersPerLinkMax } from '../limits.js';
 import type { Status } from '../native/records.js';
 import { sameBytes } from '../units.js';
 import { type Book, isLedgerFailure } from './book.js';
-import { acknowledge, beginHead, type Head, type PayingChannel, publish, show } from './head.js';
+import { acknowledge, type Head, type Heads, headOf, type PayingChannel, publish, show } from './head.js';
 import { checkOffer, type OfferPorts } from './offers.js';
 import { advance, arrivedPrice, openPurse, type Purse, type Standing, type Told } from './purse.js';
 import { begin, planTicks, reveal } from './revealing.js';
 
 export interface PayerPorts extends OfferPorts {
   readonly book: Book;
+  /** Shared with all other payers of the book. */
+  readonly heads: Heads;
   /** Base units we are willing to pay ahead. */
   readonly prepayMax: bigint;
   /**
@@ -82,7 +84,9 @@ const RECEIPTS_MAX = 16;
 
 export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
   const purses = new Map<number, Purse>();
-  const heads = new Map<number, Head>();
+  const { heads } = ports;
+  /** By channel: what was signed when the last voucher was sent. Others may go on with the channel. */
+  const finished = new Map<number, bigint>();
 
   function setStanding(purse: Purse, standing: Standing, code?: RejectCode): void {
     purse.standing = standing;
@@ -159,18 +163,12 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
     ]);
     if (outcome!.status !== 'ok') return setStanding(purse, 'refused', 'unavailable');
     await closeSession(purse);
-    const [head, session] = [headOf(channel), outcome!.session!];
+    const [head, session] = [headOf(heads, channel), outcome!.session!];
     const received = (): bigint => arrivedPrice(purse, session);
     const ticks = plan && { link, session, head, plan, received, busy: false, again: false };
     const fresh = { session, ticks, bytes: 0n, stateSeen: false, chainSeen: false };
     Object.assign(purse, { offer, digest, head, ...fresh });
     link.send({ type: 'accept', accept, signature: ports.signAs(channel.voucherKey, proof) });
-  }
-
-  function headOf(channel: PayingChannel): Head {
-    const head = heads.get(channel.index) ?? beginHead(channel);
-    heads.set(channel.index, head);
-    return head;
   }
 
   async function onState(purse: Purse, row: Uint8Array): Promise<void> {
@@ -232,7 +230,12 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
     const raised = ack.deposit > purse.depositSeen;
     purse.depositSeen = ack.deposit;
     if (raised && purse.standing === 'exhausted' && purse.session !== undefined) setStanding(purse, 'ready');
-    if (head.acked >= head.authorized) purse.onAcked?.();
+    if (isHeld(head)) purse.onAcked?.();
+  }
+
+  /** Whether the payee holds all that was signed, or all that was when this payer was done. */
+  function isHeld(head: Head): boolean {
+    return head.acked >= (finished.get(head.index) ?? head.authorized);
   }
 
   function onReject(purse: Purse, code: RejectCode): void {
@@ -287,6 +290,7 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
     }
     if (status === 'ok') {
       purse.outstanding.set(piece, { bytes, session, head, arrived: 0 });
+      finished.delete(head.index);
       const isAhead = purse.offer!.prepay > 0n && ports.prepayMax > 0n;
       if (isAhead && !purse.ticks) await payAhead(purse, session, head);
       return 'ok';
@@ -450,6 +454,7 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
       if (!purse || !head || link.closed || (isNone(head.row) && !head.chain)) return;
       await run(purse, fold(purse));
       if (link.closed) return;
+      finished.set(head.index, head.authorized);
       await new Promise<void>((resolve) => {
         const cancel = ports.clock.after(timeoutMs, resolve);
         purse.onAcked = () => {
@@ -461,7 +466,7 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
     },
     isAcknowledged(channel) {
       const head = heads.get(channel);
-      return head !== undefined && head.acked >= head.authorized;
+      return head !== undefined && isHeld(head);
     },
   };
 }

@@ -80,7 +80,12 @@ async function step(book: Book, one: TickSession): Promise<void> {
   const count = ticks < BigInt(length) ? Number(ticks) : length;
   if (count > Tick.countOf(chain)) {
     const [outcome] = await book.commit([{ kind: 'reveal', session, count, advance }]);
-    if (outcome!.status !== 'ok') return;
+    if (outcome!.status !== 'ok') {
+      // Another session of the channel has gone on meanwhile, or has ended the chain: what is left is seen anew.
+      if (head.chain !== chain) one.again = true;
+      else if (outcome!.status === 'unknown_piece') [head.chain, one.again] = [undefined, true];
+      return;
+    }
     publish(head, outcome!);
     // What is left behind the end of a chain is paid by the next one.
     one.again ||= count === length;

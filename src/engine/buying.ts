@@ -2,7 +2,7 @@
  * Paying for one torrent: which channel pays whom, what is still to be spent, and what older runs left to be
  * settled. The payer decides about vouchers, the fetcher about pieces; this joins them to the chain.
  */
-import type { PayingChannel } from '../accounting/head.js';
+import type { Heads, PayingChannel } from '../accounting/head.js';
 import { createPayer, type Payer, type PayerEvents } from '../accounting/payer.js';
 import * as Tariff from '../accounting/tariff.js';
 import { type Domain, formatAddress } from '../channels/channel.js';
@@ -22,6 +22,8 @@ import { recoverWith } from './selling.js';
 
 export interface BuyingOptions {
   readonly ledger: Ledger;
+  /** One for the ledger: torrents of one seller are paid from one channel. */
+  readonly heads: Heads;
   readonly executor: Executor;
   readonly book: ChainBook;
   readonly funding: Funding;
@@ -171,6 +173,7 @@ export async function startBuying(options: BuyingOptions): Promise<Buying> {
       domain: options.domain,
       challengePeriod: options.challengePeriod,
       book: ledger,
+      heads: options.heads,
       priceMiBMax: () => options.priceMiBMax,
       prepayMax: options.prepayMax,
       payTicksFor: options.payTicksFor,

@@ -1,6 +1,8 @@
 /** A fetch request from its text to its end: reads the torrent, opens the folder, prepares the money, runs. */
+
 import { isIP } from 'node:net';
 import type { Bans } from '../accounting/bans.js';
+import type { Heads } from '../accounting/head.js';
 import type { Clock } from '../clock.js';
 import type { Config } from '../config.js';
 import { PieceworkError } from '../errors.js';
@@ -23,6 +25,7 @@ export interface DownloadOptions {
   readonly executor: Executor;
   readonly book: ChainBook;
   readonly funding: Funding;
+  readonly heads: Heads;
   readonly side: ChainSide;
   readonly session: Session;
   readonly clock: Clock;
@@ -77,6 +80,7 @@ async function download(request: FetchRequest, wanted: Wanted, options: Download
     const { terms } = await side.ready();
     return startBuying({
       ledger,
+      heads: options.heads,
       executor,
       book,
       funding,

@@ -2,13 +2,16 @@
  * Blocks paid one by one (ticks.md), against real engines, a real chain and real sockets: what a payee that requires
  * ticks can lose to a payer that cheats, and what becomes of ticks whose payer is gone. About 20 s.
  */
+import { randomBytes } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { hexlify, Wallet } from 'ethers';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { formatAddress } from '../../src/channels/channel.js';
 import * as Tick from '../../src/channels/tick.js';
 import { tickRow } from '../integration/settlement/support.js';
 import { accept, agree, type Key, keyNamed, rowOf } from '../support/agreement.js';
-import { type PayeeParty, PIECE_BYTES, startPayee, startPayer } from '../support/engines.js';
+import { type PayeeParty, PIECE_BYTES, startPayee, startPayer, temporary } from '../support/engines.js';
 import { type Ground, layGround } from '../support/ground.js';
 import { dial, type Hostile } from '../support/hostile.js';
 
@@ -182,6 +185,26 @@ test('an engine pays a whole download by ticks, ends it with a plain voucher, an
     expect(report.settled).toBe(String(32n * PIECE));
   } finally {
     await payer.close();
+  }
+});
+
+test('two torrents of one seller are paid at once by ticks from one channel', async () => {
+  const payer = await startPayer(ground, { account: ground.accounts[5]!, settings: { payTicks: true } });
+  const folder = temporary();
+  try {
+    const file = join(folder.path, 'second.bin');
+    writeFileSync(file, randomBytes(32 * PIECE_BYTES));
+    const second = await payee.engine.seed({ paths: [file], announce: [], pieceLength: PIECE_BYTES });
+    await payer.engine.open({ payee: formatAddress(payee.payee), deposit: String(100n * PIECE) });
+    const peers = [`127.0.0.1:${payee.port}`];
+    const ends = await Promise.all(
+      [payee.torrent, second.torrent].map((torrent) => payer.fetch({ torrent, peers, ...MONEY })),
+    );
+    for (const end of ends) expect(end).toMatchObject({ acknowledged: true, spent: String(32n * PIECE) });
+    expect(await payer.engine.channels()).toMatchObject([{ authorized: String(64n * PIECE) }]);
+  } finally {
+    await payer.close();
+    folder.remove();
   }
 });
 
