@@ -81,12 +81,15 @@ export function isByBlock({ account, requiresTicks, takesTicks }: PayeeSession):
   return requiresTicks || (takesTicks && account.chain !== undefined);
 }
 
-/** What the next grant is held against: the price of what credit is counted in, and the terms for it. */
+/**
+ * What the next grant is held against: the price of what credit is counted in, and the terms for it. Where ticks are only
+ * offered, who pays by pieces may meet a channel that has a chain: a minimum step then leaves room for a whole piece.
+ */
 export function unitOf(session: PayeeSession): { readonly price: bigint; readonly terms: CreditTerms } {
-  const { prices, terms } = session;
-  return isByBlock(session)
-    ? { price: prices.block, terms: { ...terms, minStep: 0n } }
-    : { price: prices.piece, terms };
+  const { prices, terms, requiresTicks } = session;
+  if (!isByBlock(session)) return { price: prices.piece, terms };
+  const minStep = requiresTicks ? 0n : terms.minStep + prices.piece - prices.block;
+  return { price: prices.block, terms: { ...terms, minStep } };
 }
 
 /** The window that a channel begins with, and falls back to. */

@@ -1,6 +1,11 @@
 /** A refused grant and the voucher that would have allowed it, in every order that one turn can bring them in. */
 import { expect, test } from 'vitest';
-import { type ChannelAccount, isByBlock, type PayeeSession } from '../../../src/accounting/account.js';
+import {
+  type ChannelAccount,
+  isByBlock,
+  type PayeeSession,
+  unitOf,
+} from '../../../src/accounting/account.js';
 import type { Book } from '../../../src/accounting/book.js';
 import * as Credit from '../../../src/accounting/credit.js';
 import { createGranting } from '../../../src/accounting/granting.js';
@@ -223,4 +228,19 @@ test('where no ticks are taken a piece is granted whole, also on a channel that 
     'wait',
   ]);
   expect(session.grantedBytes).toBe(0n);
+});
+
+test('a chain from before leaves a payer by pieces room for its step where ticks are only offered', () => {
+  const { session } = makeByBlock();
+  const stepTerms = { exposureMax: 500n, windowMax: 500n, minStep: 100n };
+  Object.assign(session, { requiresTicks: false, terms: stepTerms });
+  Object.assign(session.account, { chain: new Uint8Array(124) });
+  const limitOf = (): bigint => {
+    const { price, terms: held } = unitOf(session);
+    return Credit.unpaidMax(session.account.credit, held, price);
+  };
+  // Stalled with less room than a block, it has three whole pieces of 40 at least: more than the step.
+  expect(limitOf()).toBe(140n);
+  Object.assign(session, { requiresTicks: true });
+  expect(limitOf()).toBe(20n);
 });
