@@ -181,7 +181,10 @@ export function createSettling(options: SettlingOptions): Settling {
   }
 
   /** What was signed before one fails goes its way all the same: the listener hears its end, the caller why. */
-  async function beginAll(batches: readonly Batch[], gasMax: bigint): Promise<Sent[]> {
+  async function beginAll(
+    batches: readonly Batch[],
+    gasMax: bigint,
+  ): Promise<{ readonly begun: readonly Sent[]; readonly gasLeft: bigint }> {
     const begun: Sent[] = [];
     let gasLeft = gasMax;
     for (const batch of batches) {
@@ -189,7 +192,7 @@ export function createSettling(options: SettlingOptions): Settling {
       begun.push(sent);
       gasLeft -= costMax;
     }
-    return begun;
+    return { begun, gasLeft };
   }
 
   async function settleBatches(rows: readonly Candidate[]): Promise<Batch[]> {
@@ -266,7 +269,7 @@ export function createSettling(options: SettlingOptions): Settling {
   /** `again`: what was under way has been waited for. */
   async function settle(request: SettleRequest, again = false): Promise<SettleReport> {
     const wanted = request.voucherKeys && new Set(request.voucherKeys.map((key) => toHex(parseAddress(key))));
-    const { plan, report, begun, isFirstHalf } = await exclusively(async () => {
+    const { plan, report, begun, gasLeft, isFirstHalf } = await exclusively(async () => {
       const { chain, inBtt } = await side.ready();
       const price = inBtt(await chain.gasPrice());
       const known = await candidates(wanted, request.force ? undefined : price);
@@ -275,13 +278,13 @@ export function createSettling(options: SettlingOptions): Settling {
       // A close that was mined before a crash shows only now: it is not paid for twice.
       const closable = known.filter((one) => one.deposit > 0n && Lifecycle.phase(one, 0n) !== 'closed');
       const report = reportOf(plan, request.close ? closable.length : 0, request.close === true);
-      if (request.dryRun) return { plan, report, begun: [], isFirstHalf: false };
+      if (request.dryRun) return { plan, report, begun: [], gasLeft: 0n, isFirstHalf: false };
       const isFirstHalf = request.close === true && ticks.length > 0;
       const batches = await tickBatches(ticks);
       if (!isFirstHalf)
         batches.push(...(await (request.close ? closeBatches(closable) : settleBatches(vouchers))));
       const gasMax = request.gasMax === undefined ? options.gasMax : BigInt(request.gasMax);
-      return { plan, report, begun: await beginAll(batches, gasMax), isFirstHalf };
+      return { plan, report, ...(await beginAll(batches, gasMax)), isFirstHalf };
     });
     if (begun.length === 0) {
       const waited = plan.skipped.some(({ reason }) => reason === 'in_flight');
@@ -302,9 +305,16 @@ export function createSettling(options: SettlingOptions): Settling {
     const transactions = done.map(transactionView);
     const settled = total(events, 'settled');
     if (isFirstHalf) {
-      const rest = await settle(request, again);
-      const sum = String(settled + BigInt(rest.settled));
-      return { ...rest, transactions: [...transactions, ...rest.transactions], settled: sum };
+      // The ceiling holds for both halves together.
+      const rest = await settle({ ...request, gasMax: String(gasLeft) }, again);
+      const first = new Set(begun.flatMap(({ batch }) => batch.rows.map(keyOf)));
+      const rows = [...report.rows.filter(({ voucherKey }) => first.has(voucherKey)), ...rest.rows];
+      const { expectedTransactions, expectedGas, expectedFee } = report;
+      return {
+        ...{ ...rest, rows, vouchers: rows.length, expectedTransactions, expectedGas, expectedFee },
+        transactions: [...transactions, ...rest.transactions],
+        settled: String(settled + BigInt(rest.settled)),
+      };
     }
     return { ...report, transactions, settled: String(settled), returned: String(total(events, 'closed')) };
   }
@@ -411,6 +421,10 @@ function reportOf(
     expectedGas: String(plan.gas),
     expectedFee: plan.cost === undefined ? undefined : String(plan.cost),
   };
+}
+
+function keyOf({ voucherKey }: ChannelRecord): string {
+  return formatAddress(voucherKey);
 }
 
 function nameOf(channel: ChannelRecord): string {

@@ -242,8 +242,27 @@ test('ticks that are worth their gas are settled before a close, and are not los
   expect(report.transactions).toHaveLength(2);
   const returned = String(DEPOSIT - 3n * BLOCK);
   expect(report).toMatchObject({ settled: String(3n * BLOCK), returned, closed: 1, skipped: [] });
+  // The report tells of both halves.
+  expect(report.rows).toEqual([{ voucherKey: voucherKeys[0], cause: 'aged', credit: String(3n * BLOCK) }]);
+  expect(report.vouchers).toBe(1);
   const { phase, settled, lost } = await payee.engine.channel(voucherKeys[0]!);
   expect({ phase, settled, lost }).toEqual({ phase: 'closed', settled: String(3n * BLOCK), lost: '0' });
+});
+
+test('the ceiling for gas holds for the ticks and the close together', async () => {
+  const both = [await vanished('closed for a measure')];
+  const { transactions } = await payee.engine.settle({ voucherKeys: both, close: true });
+  const [ticks, close] = transactions.map(({ fee }) => BigInt(fee));
+  const voucherKeys = [await vanished('closed under a ceiling')];
+  // Enough for each of them, and not for both.
+  const gasMax = String(((ticks! > close! ? ticks! : close!) * 19n) / 10n);
+  await expect(payee.engine.settle({ voucherKeys, close: true, gasMax })).rejects.toMatchObject({
+    code: 'GAS_CEILING',
+  });
+  expect(await payee.engine.channel(voucherKeys[0]!)).toMatchObject({
+    phase: 'open',
+    settled: String(3n * BLOCK),
+  });
 });
 
 test('ticks that are not worth their gas are named, and given up with a close', async () => {
