@@ -257,8 +257,8 @@ export function createSettling(options: SettlingOptions): Settling {
     const tickPolicy = request.close ? { ...policy, ...atOnce, force: request.force === true } : policy;
     const plain = known.filter(({ evidence }) => evidence.verb === 'settle');
     const ticked = known.filter(({ evidence }) => evidence.verb === 'settleTicks');
-    const plan = Planner.plan(plain, price, policy);
-    const found = Planner.plan(ticked, price, tickPolicy, Planner.hubTickGas);
+    const plan = Planner.plan(plain, price, policy, Planner.hubGas, known);
+    const found = Planner.plan(ticked, price, tickPolicy, Planner.hubTickGas, known);
     const ticks = {
       ...found,
       transactions: tickChunks(found.rows, ({ candidate }) => candidate.steps ?? 0).length,

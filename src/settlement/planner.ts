@@ -133,16 +133,18 @@ export function tickGasOf(counts: readonly number[], model: GasModel = hubTickGa
 
 /**
  * Plans a settlement. `gasPrice` in base units per unit of gas, undefined where gas is paid in another coin at no
- * known rate: then only what is forced is planned. Costs O(n log n) for n candidates.
+ * known rate: then only what is forced is planned. `owing` is what counts for the exposure to a payer, where that is more
+ * than the candidates. Costs O(n log n) for n candidates.
  */
 export function plan<C extends Candidate>(
   candidates: readonly C[],
   gasPrice: bigint | undefined,
   policy: Policy = defaultPolicy,
   model: GasModel = hubGas,
+  owing: readonly Candidate[] = candidates,
 ): Plan<C> {
   const costOf = (candidate: Candidate): bigint => rowGasOf(candidate, model) * (gasPrice ?? 0n);
-  const exposed = exposedPayers(candidates, policy.exposureMax);
+  const exposed = exposedPayers(owing, policy.exposureMax);
   const skipped: Skipped<C>[] = [];
   const due: Planned<C>[] = [];
   for (const candidate of candidates) {

@@ -34,6 +34,15 @@ describe('what a head is worth', () => {
 });
 
 describe('a plan', () => {
+  it('counts what a payer owes beside the candidates for the exposure to it', () => {
+    const owner = new Uint8Array(20).fill(9);
+    const [plain, ticked] = [1, 2].map((at) => candidate(at, { authorized: 40n * ROW_COST, owner }));
+    const policy = { ...defaultPolicy, exposureMax: 60n * ROW_COST };
+    expect(causes(plan([plain!], PRICE, policy, MODEL))).toEqual([]);
+    for (const one of [plain!, ticked!])
+      expect(causes(plan([one], PRICE, policy, MODEL, [plain!, ticked!]))).toEqual(['exposed']);
+  });
+
   it('takes heads that are worth many times their gas and says what they cost', () => {
     const rich = candidate(0, { authorized: 1_000n * ROW_COST });
     const found = plan([rich], PRICE, defaultPolicy, MODEL);
