@@ -230,7 +230,7 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
     const raised = ack.deposit > purse.depositSeen;
     purse.depositSeen = ack.deposit;
     if (raised && purse.standing === 'exhausted' && purse.session !== undefined) setStanding(purse, 'ready');
-    if (isHeld(head)) purse.onAcked?.();
+    if (isHeld(head) && purse.finishing?.by === 'ack') purse.finishing.done();
   }
 
   /** Whether the payee holds all that was signed, or all that was when this payer was done. */
@@ -261,7 +261,9 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
   async function onReceipt(purse: Purse, receipt: Receipt, signature: Uint8Array): Promise<void> {
     if (!purse.offer || ++purse.receipts > RECEIPTS_MAX) return;
     const signer = await ports.recover(receiptDigest(ports.domain, receipt), signature);
-    if (signer && sameBytes(signer, purse.offer.delegate)) events.onReceipt(purse.link, receipt);
+    if (!signer || !sameBytes(signer, purse.offer.delegate)) return;
+    events.onReceipt(purse.link, receipt);
+    if (purse.head && isHeld(purse.head)) purse.finishing?.done();
   }
 
   /** Sends what was signed if it is worth a voucher: a step, or all that was asked for has come. */
@@ -404,7 +406,7 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
     async detach(link) {
       const purse = purses.get(link.id);
       if (!purse) return;
-      purse.onAcked?.();
+      purse.finishing?.done();
       forgetIfDone(purse);
       if (purse.head) sendAgain(purse.head);
       await closeSession(purse);
@@ -452,15 +454,17 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
       const purse = purses.get(link.id);
       const head = purse?.head;
       if (!purse || !head || link.closed || (isNone(head.row) && !head.chain)) return;
+      const wasChain = head.chain !== undefined;
       await run(purse, fold(purse));
       if (link.closed) return;
       finished.set(head.index, head.authorized);
       await new Promise<void>((resolve) => {
         const cancel = ports.clock.after(timeoutMs, resolve);
-        purse.onAcked = () => {
+        const done = (): void => {
           cancel();
           resolve();
         };
+        purse.finishing = { by: wasChain && !head.chain ? 'receipt' : 'ack', done };
         show(head, link, true);
       });
     },

@@ -50,7 +50,8 @@ export interface Purse {
   /** The money did not suffice when it was last asked for. */
   short: boolean;
   bytes: bigint;
-  onAcked: (() => void) | undefined;
+  /** Who waits for the end, and for what: the receipt of a last voucher that an ack before it would pass for. */
+  finishing: { readonly by: 'ack' | 'receipt'; readonly done: () => void } | undefined;
 }
 
 export function openPurse(link: PayLink): Purse {
@@ -73,7 +74,7 @@ export function openPurse(link: PayLink): Purse {
     receipts: 0,
     short: false,
     bytes: 0n,
-    onAcked: undefined,
+    finishing: undefined,
   };
 }
 
