@@ -44,6 +44,20 @@ export function unpaidMax(credit: Credit, terms: CreditTerms, piecePrice: bigint
 }
 
 /**
+ * The same where credit is counted in blocks. A window of a piece covers it together with what rounding adds to the prices
+ * of its blocks: a block more.
+ */
+export function unpaidMaxByBlock(
+  credit: Credit,
+  terms: CreditTerms,
+  blockPrice: bigint,
+  piecePrice: bigint,
+): bigint {
+  const slack = credit.window >= piecePrice ? blockPrice : 0n;
+  return min(terms.exposureMax - credit.defaulted, unpaidMax(credit, terms, blockPrice) + slack);
+}
+
+/**
  * Credit after an accepted voucher that raised the head by `paid`. One that pays several pieces earns what a voucher
  * for each of them would have; less than a piece earns nothing.
  */

@@ -321,7 +321,7 @@ function affordable(session: PayeeSession, pieces: readonly Wanted[]): Grant[] {
 function affordableParts(session: PayeeSession, pieces: readonly Wanted[]): Grant[] {
   const { account, offer, index } = session;
   const unit = unitOf(session);
-  const exposureLimit = Credit.unpaidMax(account.credit, unit.terms, unit.price);
+  const exposureLimit = Credit.unpaidMaxByBlock(account.credit, unit.terms, unit.price, session.prices.piece);
   const room = Tariff.bytesFor(offer.priceMiB, exposureLimit - unpaid(account));
   let blocks = Math.max(1, Number(room / BigInt(blockBytesMax)));
   const grants: Grant[] = [];

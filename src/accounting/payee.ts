@@ -300,7 +300,7 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
         chain: undefined,
       };
       desks.set(link.id, desk);
-      if (!Credit.canSell(creditTerms, prices.piece)) {
+      if (!Credit.canSell(creditTerms, prices.piece + (ticks === 'require' ? prices.block : 0n))) {
         return link.send({ type: 'reject', refused: 'offer', code: 'exposure_too_small', detail: '' });
       }
       sendOffer(desk);

@@ -1,7 +1,7 @@
 /**
  * Credit by blocks (ticks.md 6), with the product's own rules: a payer that reveals as late as it may and a payee that
  * grants as much as it may never wait for each other, whatever was agreed to and wherever a connection was lost; and
- * what a stranger owes is a block, and what any payer owes never more than it has paid and two blocks.
+ * what a stranger owes is a block, and what any payer owes never more than it has paid and three blocks.
  */
 import { expect, test } from 'vitest';
 import * as Credit from '../../src/accounting/credit.js';
@@ -24,7 +24,7 @@ function play({ priceMiB, blocks, prepay, exposureMax }: Settings, losses: reado
   const terms = { exposureMax, windowMax: exposureMax, minStep: 0n };
   let credit = { window: Credit.blockWindow(block, piece, 0n), defaulted: 0n };
   let [paid, due, granted, chainFrom] = [0n, 0n, 0n, 0n];
-  let [sent, inPiece, pieces] = [0, 0, 0];
+  let [sent, inPiece, pieces, began] = [0, 0, 0, 0];
   const left = [...losses];
   const priceOf = (count: number): bigint => Tariff.price(priceMiB, BLOCK_BYTES * BigInt(count));
   const reveal = (): void => {
@@ -45,13 +45,15 @@ function play({ priceMiB, blocks, prepay, exposureMax }: Settings, losses: reado
       chainFrom = paid > due ? paid : due;
       paid = chainFrom > paid ? chainFrom : paid;
       inPiece = 0;
+      began = sent;
     }
-    const cost = priceOf(sent + 1) - priceOf(sent);
-    if (granted - paid + cost > Credit.unpaidMax(credit, terms, block)) return false;
+    // Each session rounds for itself.
+    const cost = priceOf(sent + 1 - began) - priceOf(sent - began);
+    if (granted - paid + cost > Credit.unpaidMaxByBlock(credit, terms, block, piece)) return false;
     granted += cost;
     sent++;
     inPiece++;
-    if (granted - paid > (paid === 0n ? block : paid + 2n * block)) throw new Error('it owes too much');
+    if (granted - paid > (paid === 0n ? block : paid + 3n * block)) throw new Error('it owes too much');
     reveal();
     if (inPiece < blocks) continue;
     [due, inPiece, pieces] = [due + piece, 0, pieces + 1];

@@ -9,6 +9,7 @@ import {
 import type { Book } from '../../../src/accounting/book.js';
 import * as Credit from '../../../src/accounting/credit.js';
 import { createGranting } from '../../../src/accounting/granting.js';
+import * as Tariff from '../../../src/accounting/tariff.js';
 import { type Clock, systemClock } from '../../../src/clock.js';
 import { voucherLateMs } from '../../../src/limits.js';
 import type { Command, Outcome } from '../../../src/native/records.js';
@@ -243,4 +244,35 @@ test('a chain from before leaves a payer by pieces room for its step where ticks
   expect(limitOf()).toBe(140n);
   Object.assign(session, { requiresTicks: true });
   expect(limitOf()).toBe(20n);
+});
+
+test('rounding keeps back no block of a piece that the window covers', async () => {
+  const session = makeSession();
+  const priceMiB = 488_281_250_000_007n;
+  const [piece, block] = [Tariff.price(priceMiB, 65_536n), Tariff.price(priceMiB, 16_384n)];
+  const amount = Tariff.price(priceMiB, 32_768n);
+  Object.assign(session, {
+    ...{ offer: { priceMiB }, prices: { piece, block }, grantedBytes: 32_768n },
+    ...{ requiresTicks: true, takesTicks: true, terms: { ...terms, exposureMax: 10n ** 18n } },
+  });
+  Object.assign(session.account, {
+    ...{ credit: { window: piece, defaulted: 0n }, granted: amount, writtenOff: 0n, authorized: 0n },
+  });
+  const asked: Command[] = [];
+  const book: Book = {
+    screen: () => [],
+    async commit(commands) {
+      asked.push(...commands);
+      return commands.map(() => ({ status: 'ok' }) as Outcome);
+    },
+  };
+  const granting = createGranting(
+    { book, intake: { join: (_session, work) => work() }, clock: systemClock, isRetired: () => false },
+    { onResume: () => {}, onLate: () => {}, onDepositExhausted: () => {}, onFailure: () => {} },
+  );
+  // The rest of one piece, and another one behind it: a payer that is ahead pays nothing before it has the first.
+  const wanted = [32_768, 65_536].map((lacking, at) => ({ piece: at, bytes: 65_536, lacking }));
+  expect(await granting.admit(session, wanted)).toEqual([32_768, 16_384]);
+  for (const grant of asked) expect(grant).toMatchObject({ exposureLimit: piece + block });
+  granting.wake(session.account);
 });
