@@ -2,7 +2,7 @@
  * kill -9, again and again: downloads torrent after torrent while payee and payer are killed at random
  * moments, until enough kills are counted; then everything is settled, closed and withdrawn, and books and
  * chain must agree to the wei. The seed chooses torrents, victims and delays; what a delay meets is the
- * machine's business, so a seed repeats the plan and not the microsecond. Every second torrent is paid by ticks.
+ * machine's business, so a seed repeats the plan and not the microsecond.
  */
 import { join } from 'node:path';
 import { formatAddress } from '../../src/channels/channel.js';
@@ -21,6 +21,8 @@ export interface CrashOptions extends StageOptions {
   readonly kills: number;
   /** Kills during the transfer of one torrent. */
   readonly killsPerTransfer: number;
+  /** Every second torrent is paid by ticks. */
+  readonly ticks?: boolean;
   readonly say?: (text: string) => void;
 }
 
@@ -92,7 +94,7 @@ class Run {
   async #round(): Promise<void> {
     const stage = this.#stage;
     this.rounds++;
-    stage.turnTo(`round-${this.rounds}`, this.rounds % 2 === 0);
+    stage.turnTo(`round-${this.rounds}`, this.#options.ticks === true && this.rounds % 2 === 0);
     writePayload(stage.sources, this.#chance);
     await this.#startPayee();
     await this.#opening();
