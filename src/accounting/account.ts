@@ -14,6 +14,8 @@ import { blockWindow, type Credit, type CreditTerms } from './credit.js';
 export interface Prices {
   readonly piece: bigint;
   readonly block: bigint;
+  /** What a window can grow to at least: a piece and what may be paid ahead, and a block more where blocks are paid. */
+  readonly full: bigint;
 }
 
 /** A channel with the sessions that draw on it now. */
@@ -65,6 +67,8 @@ export interface PayeeSession {
   readonly authorizedBefore: bigint;
   /** What was granted to the channel before the session: what of it stays unpaid was lost on the way. */
   readonly grantedBefore: bigint;
+  /** What the payer claimed first in the session: the last that it had signed before. */
+  shown: bigint | undefined;
   /** The receipt that was signed last: the same is sent again while nothing changes. */
   receipt: { readonly receipt: Receipt; readonly signature: Uint8Array } | undefined;
   resynced: boolean;
@@ -93,8 +97,9 @@ export function unitOf(session: PayeeSession): { readonly price: bigint; readonl
 }
 
 /** The window that a channel begins with, and falls back to. */
-export function firstWindow(prices: Prices, requiresTicks: boolean, paid: bigint): bigint {
-  return requiresTicks ? blockWindow(prices.block, prices.piece, paid) : prices.piece;
+export function firstWindow({ block, piece, full }: Prices, requiresTicks: boolean, paid: bigint): bigint {
+  const window = blockWindow(block, full, paid);
+  return requiresTicks || window > piece ? window : piece;
 }
 
 export function unpaid(account: ChannelAccount): bigint {

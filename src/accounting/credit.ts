@@ -44,37 +44,36 @@ export function unpaidMax(credit: Credit, terms: CreditTerms, piecePrice: bigint
 }
 
 /**
- * The same where credit is counted in blocks. A window of a piece covers it together with what rounding adds to the prices
- * of its blocks: a block more.
+ * Credit after an accepted voucher that raised the head by `paid`. One that pays several pieces earns what a voucher
+ * for each of them would have; less than a piece earns nothing. The window grows up to `full` at least: a piece and what
+ * may be paid ahead. What was paid ahead of a piece that was lost pays the payer's next one, so it stays unpaid here.
  */
-export function unpaidMaxByBlock(
+export function afterVoucher(
   credit: Credit,
   terms: CreditTerms,
-  blockPrice: bigint,
-  piecePrice: bigint,
-): bigint {
-  const slack = credit.window >= piecePrice ? blockPrice : 0n;
-  return min(terms.exposureMax - credit.defaulted, unpaidMax(credit, terms, blockPrice) + slack);
-}
-
-/**
- * Credit after an accepted voucher that raised the head by `paid`. One that pays several pieces earns what a voucher
- * for each of them would have; less than a piece earns nothing.
- */
-export function afterVoucher(credit: Credit, terms: CreditTerms, piecePrice: bigint, paid: bigint): Credit {
+  { piece: piecePrice, full }: { readonly piece: bigint; readonly full: bigint },
+  paid: bigint,
+): Credit {
   if (paid < piecePrice) return credit;
-  const limit = max(piecePrice, min(terms.exposureMax, terms.windowMax));
+  const limit = max(full, min(terms.exposureMax, terms.windowMax));
   const pieces = piecePrice === 0n ? 1n : min(paid / piecePrice, DOUBLINGS_MAX);
   return { ...credit, window: min(limit, credit.window << pieces) };
 }
 
 /**
- * Credit after the head rose by `paid` where credit is counted in blocks (ticks.md 6): as much more may be owed as was
- * paid.
+ * Credit after the head rose by `paid` to `head` where credit is counted in blocks (ticks.md 6): as much more may be owed
+ * as was paid, up to `full` at least, and never less than what a channel that is met again begins with.
  */
-export function afterTicks(credit: Credit, terms: CreditTerms, piecePrice: bigint, paid: bigint): Credit {
-  const limit = max(piecePrice, min(terms.exposureMax, terms.windowMax));
-  return { ...credit, window: max(credit.window, min(limit, credit.window + paid)) };
+export function afterTicks(
+  credit: Credit,
+  terms: CreditTerms,
+  { block, full }: { readonly block: bigint; readonly full: bigint },
+  paid: bigint,
+  head: bigint,
+): Credit {
+  const limit = max(full, min(terms.exposureMax, terms.windowMax));
+  const earned = max(min(limit, credit.window + paid), blockWindow(block, full, head));
+  return { ...credit, window: max(credit.window, earned) };
 }
 
 /** Whether the window has grown to its limit. */
@@ -108,11 +107,21 @@ export function remembered(
 
 /**
  * The first window where credit is counted in blocks: a block for a stranger; for who has paid before as much as that and
- * two blocks, up to a piece. A payer whose connection ended in the middle of a piece is ahead by no more than it has paid,
- * and what the prices of single blocks lose to rounding is less than a block.
+ * two blocks, up to `full`. A payer whose connection ended in the middle of a piece is ahead by no more than it has paid,
+ * keeps less than a block back because that is less than a tick, and fetches the next one.
  */
-export function blockWindow(blockPrice: bigint, piecePrice: bigint, paid: bigint): bigint {
-  return paid === 0n ? blockPrice : min(piecePrice, paid + 2n * blockPrice);
+export function blockWindow(blockPrice: bigint, full: bigint, paid: bigint): bigint {
+  return paid === 0n ? blockPrice : min(full, paid + 2n * blockPrice);
+}
+
+/**
+ * What a payee that sells at these terms lets be paid ahead: what it was told to, as far as that leaves room for a piece
+ * under the limit; by ticks a piece, or what leaves room for two blocks.
+ */
+export function prepayMax(terms: CreditTerms, piecePrice: bigint, wanted: bigint, byTicks?: bigint): bigint {
+  const byPiece = max(0n, min(wanted, terms.exposureMax - piecePrice));
+  if (byTicks === undefined) return byPiece;
+  return max(byPiece, min(piecePrice, terms.exposureMax - terms.minStep - 2n * byTicks));
 }
 
 /**

@@ -88,12 +88,16 @@ export function createGranting(ports: GrantingPorts, events: GrantingEvents): Gr
     const admissions = await tryGrants(session, pieces);
     // A voucher that was booked meanwhile has woken nobody yet: what is to wait is out of date.
     if (account.changes === changes || !admissions.includes('wait')) return admissions;
+    // What is left of a piece that was granted in part comes before the pieces behind it.
+    const rests = pieces.map((piece, at) => ({ ...piece, lacking: restOf(piece, admissions[at]!) }));
     const again = await admit(
       session,
-      pieces.filter((_, at) => admissions[at] === 'wait'),
+      rests.filter(({ lacking }) => lacking > 0),
     );
     let next = 0;
-    return admissions.map((admission) => (admission === 'wait' ? again[next++]! : admission));
+    return admissions.map((admission, at) =>
+      rests[at]!.lacking > 0 ? joined(admission, again[next++]!) : admission,
+    );
   }
 
   /** Asks the ledger, in one commit, for what the window seems to allow, and for the first in any case. */
@@ -268,7 +272,9 @@ export function createGranting(ports: GrantingPorts, events: GrantingEvents): Gr
   async function forgive(session: PayeeSession): Promise<void> {
     const { account } = session;
     if (account.sessions.size > 1) return;
-    const stale = session.grantedBefore - account.writtenOff - account.authorized;
+    // Not from the head as it is by now: that may hold what was paid for this session's pieces.
+    const signed = max(session.shown ?? 0n, session.authorizedBefore);
+    const stale = session.grantedBefore - account.writtenOff - signed;
     if (stale <= 0n) return;
     const amount = await giveUp(account, session.index, stale);
     if (amount > 0n) fallBack(session, amount);
@@ -296,6 +302,18 @@ export function createGranting(ports: GrantingPorts, events: GrantingEvents): Gr
   };
 }
 
+/** What an admission leaves of a piece that may be had later. */
+function restOf({ lacking }: Wanted, admission: Admission): number {
+  if (admission === 'wait') return lacking;
+  return typeof admission === 'number' ? lacking - admission : 0;
+}
+
+/** What was admitted of a piece before and now. */
+function joined(before: Admission, now: Admission): Admission {
+  if (typeof before !== 'number') return now;
+  return typeof now === 'number' ? before + now : before;
+}
+
 /**
  * The grants of the first pieces that the window allows as far as is known here, at least of one: the ledger decides,
  * and what may change its answer need not have arrived.
@@ -319,17 +337,18 @@ function affordable(session: PayeeSession, pieces: readonly Wanted[]): Grant[] {
 
 /** The same of blocks: as many whole ones as the window allows, in the order of the pieces. */
 function affordableParts(session: PayeeSession, pieces: readonly Wanted[]): Grant[] {
-  const { account, offer, index } = session;
+  const { account, offer, index, grantedBytes } = session;
   const unit = unitOf(session);
-  const exposureLimit = Credit.unpaidMaxByBlock(account.credit, unit.terms, unit.price, session.prices.piece);
-  const room = Tariff.bytesFor(offer.priceMiB, exposureLimit - unpaid(account));
-  let blocks = Math.max(1, Number(room / BigInt(blockBytesMax)));
+  const exposureLimit = Credit.unpaidMax(account.credit, unit.terms, unit.price);
+  let room = Tariff.bytesWithin(offer.priceMiB, grantedBytes, exposureLimit - unpaid(account));
   const grants: Grant[] = [];
   for (const { lacking } of pieces) {
-    if (blocks <= 0) break;
-    const bytes = Math.min(lacking, blocks * blockBytesMax);
+    const fits = lacking <= room ? lacking : room - (room % blockBytesMax);
+    if (fits <= 0 && grants.length > 0) break;
+    const bytes = fits > 0 ? fits : Math.min(lacking, blockBytesMax);
     grants.push({ kind: 'grant', session: index, bytes, exposureLimit });
-    blocks -= Math.ceil(bytes / blockBytesMax);
+    if (bytes < lacking) break;
+    room -= bytes;
   }
   return grants;
 }
@@ -347,4 +366,8 @@ function priceOfLast(session: PayeeSession, bytes: bigint): bigint {
 
 function min(a: bigint, b: bigint): bigint {
   return a < b ? a : b;
+}
+
+function max(a: bigint, b: bigint): bigint {
+  return a > b ? a : b;
 }

@@ -140,15 +140,14 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
     link.close('banned');
   }
 
-  function makeOffer(link: PayLink, ticks: TickTerms, prices: Prices): Offer {
+  function makeOffer(link: PayLink, ticks: TickTerms, prepay: bigint): Offer {
     return {
       domain: ports.domain,
       payee: ports.payee,
       priceMiB: terms.priceMiB,
       windowBytes: terms.windowBytes,
       minStep: ticks === 'require' ? 0n : terms.minStep,
-      // Who pays by ticks pays blocks of a piece before it is whole.
-      prepay: ticks === 'off' || terms.prepay > prices.piece ? terms.prepay : prices.piece,
+      prepay,
       expiry: ports.clock.unixSeconds() + offerLifetimeSeconds,
       nonce: ports.randomBytes(16),
       infohash: link.infohash,
@@ -160,7 +159,7 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
   }
 
   function sendOffer(desk: Desk): void {
-    desk.offer = makeOffer(desk.link, desk.ticks, desk.prices);
+    desk.offer = makeOffer(desk.link, desk.ticks, desk.offer.prepay);
     desk.digest = offerDigest(desk.offer);
     desk.link.send({ type: 'offer', offer: desk.offer, signature: ports.sign(desk.digest) });
   }
@@ -240,6 +239,7 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
       forgivenBytes: 0n,
       authorizedBefore: account.authorized,
       grantedBefore: account.granted,
+      shown: undefined,
       receipt: undefined,
       resynced: false,
       ended: false,
@@ -255,12 +255,13 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
     return session;
   }
 
-  function pricesOf(pieceLength: number): Prices {
-    const block = Math.min(pieceLength, blockBytesMax);
-    return {
-      piece: Tariff.price(terms.priceMiB, BigInt(pieceLength)),
-      block: Tariff.price(terms.priceMiB, BigInt(block)),
-    };
+  /** What pieces cost, and what may be paid ahead: by ticks the blocks of a piece are paid before it is whole. */
+  function pricesOf(pieceLength: number, ticks: TickTerms): { prices: Prices; prepay: bigint } {
+    const piece = Tariff.price(terms.priceMiB, BigInt(pieceLength));
+    const block = Tariff.price(terms.priceMiB, BigInt(Math.min(pieceLength, blockBytesMax)));
+    const prepay = Credit.prepayMax(creditTerms, piece, terms.prepay, ticks === 'off' ? undefined : block);
+    const full = piece + prepay + (ticks === 'off' ? 0n : block);
+    return { prices: { piece, block, full }, prepay };
   }
 
   function offerAgain(desk: Desk): void {
@@ -282,13 +283,13 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
   return {
     attach(link, { pieceLength, byBlock }) {
       if (ports.bans.isBanned(link.address)) return link.close('banned');
-      const prices = pricesOf(pieceLength);
       const ticks = byBlock ? terms.ticks : 'off';
+      const { prices, prepay } = pricesOf(pieceLength, ticks);
       const desk: Desk = {
         link,
         prices,
         ticks,
-        offer: makeOffer(link, ticks, prices),
+        offer: makeOffer(link, ticks, prepay),
         digest: NONE,
         session: undefined,
         usedNonces: [],

@@ -183,11 +183,14 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
       if (outcome!.status === 'ok') publish(head, { ...outcome!, row });
     }
     if (shown <= head.authorized) acknowledge(head, shown);
-    // Who pays by pieces has its credit counted in pieces: a chain of before is over.
+    // Who pays by pieces has its credit counted in pieces: a chain of before is over. Who pays by ticks signs for what is
+    // due first: the payee gives up what it does not hear of now.
+    if (purse.ticks) await begin(ports.book, purse.ticks);
     const folded = !purse.ticks && (await fold(purse));
     if (folded || head.authorized > head.acked) sendVoucher(purse);
     else purse.link.send({ type: 'state', role: 'payer', row: head.row, deposit: 0n });
-    if (purse.ticks) await begin(ports.book, purse.ticks);
+    // The first block shall find the chain known.
+    if (purse.ticks && head.chain && !purse.link.closed) show(head, purse.link, false);
     setStanding(purse, 'ready');
   }
 

@@ -13,7 +13,7 @@ import * as Tariff from './tariff.js';
 
 /** What a session pays by ticks. */
 export interface TickPlan {
-  /** Base units a tick: the price of a block of 16 KiB, rounded down. */
+  /** Base units a tick: the price of a block, rounded down. */
   readonly unit: bigint;
   readonly length: number;
   /** Base units that are paid ahead of verified pieces at most. */
@@ -37,19 +37,20 @@ export interface TickSession {
  * paid ahead to fetch a piece to its end.
  */
 export function planTicks(offer: Offer, pieceLength: number, prepayMax: bigint): TickPlan | undefined {
-  const unit = (offer.priceMiB * BigInt(blockBytesMax)) >> 20n;
-  const block = Tariff.price(offer.priceMiB, BigInt(Math.min(blockBytesMax, pieceLength)));
+  const blockBytes = BigInt(Math.min(blockBytesMax, pieceLength));
+  const unit = (offer.priceMiB * blockBytes) >> 20n;
+  const block = Tariff.price(offer.priceMiB, blockBytes);
   const needed = Tariff.price(offer.priceMiB, BigInt(pieceLength)) - block;
   if (offer.tickLength === 0 || unit === 0n || offer.prepay < needed) return undefined;
   const wanted = needed > prepayMax ? needed : prepayMax;
   return { unit, length: offer.tickLength, prepay: wanted < offer.prepay ? wanted : offer.prepay };
 }
 
-/** Makes a chain of the session's unit current and shows it, so that the first block finds it known. */
+/** Makes a chain of the session's unit current, whose voucher claims all that is due. */
 export async function begin(book: Book, one: TickSession): Promise<void> {
-  const { head, plan, link } = one;
-  if (!head.chain || Tick.unitOf(head.chain) !== plan.unit) await openChain(book, one);
-  if (head.chain && !link.closed) show(head, link, false);
+  const { head, plan } = one;
+  const fits = head.chain && Tick.unitOf(head.chain) === plan.unit && head.due <= head.authorized;
+  if (!fits) await openChain(book, one);
 }
 
 /** Pays what has come: reveals as far as what is due and what may be ahead of it allow. */
@@ -71,7 +72,7 @@ async function step(book: Book, one: TickSession): Promise<void> {
   const { head, plan, session, link } = one;
   const advance = one.received();
   const payable = head.due + (advance < plan.prepay ? advance : plan.prepay);
-  if (payable < head.authorized + plan.unit) return;
+  if (payable < head.authorized + plan.unit) return payRest(book, one);
   const isUsedUp = !head.chain || Tick.unitOf(head.chain) !== plan.unit || isWhole(head.chain);
   if (isUsedUp && !(await openChain(book, one))) return;
   const chain = head.chain!;
@@ -91,6 +92,16 @@ async function step(book: Book, one: TickSession): Promise<void> {
     one.again ||= count === length;
   }
   if (!link.closed && head.authorized > head.sent) show(head, link, false);
+}
+
+/**
+ * Pays what is due and less than a tick, by the voucher of a new chain, where the channel has paid less than a tick in all:
+ * a stranger's window has room for no block beside it.
+ */
+async function payRest(book: Book, one: TickSession): Promise<void> {
+  const { head, plan, link } = one;
+  if (head.due <= head.authorized || head.authorized >= plan.unit) return;
+  if ((await openChain(book, one)) && !link.closed && head.authorized > head.sent) show(head, link, false);
 }
 
 async function openChain(book: Book, { session, plan, head }: TickSession): Promise<boolean> {

@@ -7,7 +7,7 @@ import type { PayLink } from '../channels/link.js';
 import type { MessageType, RejectCode } from '../channels/message.js';
 import { receiptDigest } from '../channels/terms.js';
 import * as Tick from '../channels/tick.js';
-import { amountOf } from '../channels/voucher.js';
+import { amountOf, isNone } from '../channels/voucher.js';
 import type { Clock } from '../clock.js';
 import { ticksPerVoucher, voucherBurstMax, vouchersPerSecondMax } from '../limits.js';
 import type { Status } from '../native/records.js';
@@ -45,6 +45,9 @@ export interface Taking {
   acknowledge(session: PayeeSession): void;
 }
 
+/** Verdicts after which it is known what the payer had signed before: too little for a step is known too. */
+const RESYNCED: ReadonlySet<Verdict['status']> = new Set(['ok', 'not_increasing', 'below_step']);
+
 type Refuse = (link: PayLink, refused: MessageType, code: RejectCode) => undefined;
 
 export function createTaking(
@@ -66,7 +69,24 @@ export function createTaking(
   }
 
   function onVoucher(counter: Counter, row: Uint8Array, final: boolean): Promise<void> | undefined {
-    return take(counter, 'voucher', row, final);
+    return isNone(row) ? takeNothing(counter) : take(counter, 'voucher', row, final);
+  }
+
+  /** The payer says that it has signed no plain voucher on the channel: nothing to be judged. */
+  async function takeNothing(counter: Counter): Promise<void> {
+    const { link, session } = counter;
+    if (!takeToken(counter, 1)) return refuse(link, 'voucher', 'rate_limited');
+    if (!session) return refuse(link, 'voucher', 'no_session');
+    session.shown ??= 0n;
+    await resync(session);
+    acknowledge(session);
+  }
+
+  /** What earlier sessions left unpaid and the payer has not signed was lost. */
+  async function resync(session: PayeeSession): Promise<void> {
+    if (session.resynced) return;
+    session.resynced = true;
+    await granting.forgive(session);
   }
 
   function take(
@@ -80,13 +100,15 @@ export function createTaking(
       return refuse(link, kind, 'rate_limited');
     if (!session) return refuse(link, kind, 'no_session');
     const { index, account, hasPaid } = session;
+    const claim = kind === 'voucher' ? amountOf(row) : Tick.claimOf(row);
+    session.shown ??= claim;
     const submission: Submission = {
       session: index,
       voucherKey: account.voucherKey,
       payee: ports.payee,
       kind,
       row,
-      claim: kind === 'voucher' ? amountOf(row) : Tick.claimOf(row),
+      claim,
       final,
       proven: hasPaid,
     };
@@ -107,10 +129,7 @@ export function createTaking(
       return take(counter, 'tick_voucher', row, false);
     }
     if (verdict.status === 'ok') credit(session, verdict);
-    if (!session.resynced && (verdict.status === 'ok' || verdict.status === 'not_increasing')) {
-      session.resynced = true;
-      await granting.forgive(session);
-    }
+    if (RESYNCED.has(verdict.status)) await resync(session);
     if (verdict.status !== 'ok' && verdict.status !== 'not_increasing')
       return refuse(link, kind, toReject(verdict.status));
     acknowledge(session);
@@ -134,8 +153,10 @@ export function createTaking(
     // Not from what was known when it came: what others before it in the queue have paid earns once.
     const paid = account.authorized - account.credited;
     account.credited = account.authorized;
-    const earn = isByBlock(session) ? Credit.afterTicks : Credit.afterVoucher;
-    account.credit = earn(account.credit, session.terms, session.prices.piece, paid);
+    const { terms, prices } = session;
+    account.credit = isByBlock(session)
+      ? Credit.afterTicks(account.credit, terms, prices, paid, account.authorized)
+      : Credit.afterVoucher(account.credit, terms, prices, paid);
     granting.wake(account);
   }
 

@@ -18,3 +18,10 @@ export function priceStep(priceMiB: bigint, before: bigint, more: bigint): bigin
 export function bytesFor(priceMiB: bigint, amount: bigint): bigint {
   return priceMiB === 0n ? (1n << 63n) - 1n : (amount << MIB_SHIFT) / priceMiB;
 }
+
+/** How many bytes `amount` buys after `before` bytes of the same session, at most: exact, as they are booked. */
+export function bytesWithin(priceMiB: bigint, before: bigint, amount: bigint): number {
+  if (amount < 0n) return 0;
+  const bytes = bytesFor(priceMiB, price(priceMiB, before) + amount) - before;
+  return bytes > BigInt(Number.MAX_SAFE_INTEGER) ? Number.MAX_SAFE_INTEGER : Number(bytes);
+}

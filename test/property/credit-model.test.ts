@@ -149,7 +149,12 @@ function receive(s: State, c: Connection, setting: Setting): void {
     const paid = amount - s.head;
     s.head = amount;
     if (s.writtenOff > s.granted - s.head) s.writtenOff = s.granted - s.head;
-    s.credit = Credit.afterVoucher(s.credit, termsOf(setting), setting.price, paid);
+    s.credit = Credit.afterVoucher(
+      s.credit,
+      termsOf(setting),
+      { piece: setting.price, full: setting.price },
+      paid,
+    );
   }
   s.acked = s.head;
 }

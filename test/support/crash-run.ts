@@ -21,8 +21,6 @@ export interface CrashOptions extends StageOptions {
   readonly kills: number;
   /** Kills during the transfer of one torrent. */
   readonly killsPerTransfer: number;
-  /** Every second torrent is paid by ticks. */
-  readonly ticks?: boolean;
   readonly say?: (text: string) => void;
 }
 
@@ -94,7 +92,8 @@ class Run {
   async #round(): Promise<void> {
     const stage = this.#stage;
     this.rounds++;
-    stage.turnTo(`round-${this.rounds}`, this.#options.ticks === true && this.rounds % 2 === 0);
+    // Every second torrent is paid by ticks.
+    stage.turnTo(`round-${this.rounds}`, this.rounds % 2 === 0);
     writePayload(stage.sources, this.#chance);
     await this.#startPayee();
     await this.#opening();

@@ -24,7 +24,7 @@ function makeSession(): PayeeSession {
     account: account as unknown as ChannelAccount,
     offer: { priceMiB: 10n << 20n },
     terms,
-    prices: { piece: 10n, block: 10n },
+    prices: { piece: 10n, block: 10n, full: 20n },
     requiresTicks: false,
     underWay: new Map(),
     grantedBytes: 0n,
@@ -156,7 +156,7 @@ function makeByBlock() {
       offer: { priceMiB: 640n },
       requiresTicks: true,
       takesTicks: true,
-      prices: { piece: 40n, block: 10n },
+      prices: { piece: 40n, block: 10n, full: 40n },
     },
     ...{ deliveredBytes: 0, forgivenBytes: 0n },
   });
@@ -246,33 +246,71 @@ test('a chain from before leaves a payer by pieces room for its step where ticks
   expect(limitOf()).toBe(20n);
 });
 
-test('rounding keeps back no block of a piece that the window covers', async () => {
+/** Credit by blocks at a price that divides into none evenly. */
+function makeUneven(window: (prices: { piece: bigint; block: bigint }) => bigint, grantedBytes: bigint) {
   const session = makeSession();
   const priceMiB = 488_281_250_000_007n;
-  const [piece, block] = [Tariff.price(priceMiB, 65_536n), Tariff.price(priceMiB, 16_384n)];
-  const amount = Tariff.price(priceMiB, 32_768n);
+  const price = (bytes: bigint): bigint => Tariff.price(priceMiB, bytes);
+  const [piece, block] = [price(65_536n), price(16_384n)];
   Object.assign(session, {
-    ...{ offer: { priceMiB }, prices: { piece, block }, grantedBytes: 32_768n },
+    ...{ offer: { priceMiB }, prices: { piece, block, full: piece }, grantedBytes },
     ...{ requiresTicks: true, takesTicks: true, terms: { ...terms, exposureMax: 10n ** 18n } },
   });
+  const granted = price(grantedBytes);
   Object.assign(session.account, {
-    ...{ credit: { window: piece, defaulted: 0n }, granted: amount, writtenOff: 0n, authorized: 0n },
+    ...{
+      credit: { window: window({ piece, block }), defaulted: 0n },
+      granted,
+      writtenOff: 0n,
+      authorized: 0n,
+    },
   });
   const asked: Command[] = [];
   const book: Book = {
     screen: () => [],
     async commit(commands) {
       asked.push(...commands);
-      return commands.map(() => ({ status: 'ok' }) as Outcome);
+      let bytes = session.grantedBytes;
+      await Promise.resolve();
+      return commands.map((command) => {
+        bytes += BigInt((command as { bytes: number }).bytes);
+        return { ...session.account, status: 'ok', granted: price(bytes) } as unknown as Outcome;
+      });
     },
   };
   const granting = createGranting(
     { book, intake: { join: (_session, work) => work() }, clock: systemClock, isRetired: () => false },
     { onResume: () => {}, onLate: () => {}, onDepositExhausted: () => {}, onFailure: () => {} },
   );
-  // The rest of one piece, and another one behind it: a payer that is ahead pays nothing before it has the first.
-  const wanted = [32_768, 65_536].map((lacking, at) => ({ piece: at, bytes: 65_536, lacking }));
-  expect(await granting.admit(session, wanted)).toEqual([32_768, 16_384]);
-  for (const grant of asked) expect(grant).toMatchObject({ exposureLimit: piece + block });
+  const wanted = (...lacking: readonly number[]) =>
+    lacking.map((bytes, at) => ({ piece: at, bytes: 65_536, lacking: bytes }));
+  return { session, granting, asked, wanted, price };
+}
+
+test('rounding keeps back no block that the window covers', async () => {
+  const { session, granting, asked, wanted, price } = makeUneven(
+    ({ piece, block }) => piece + block,
+    32_768n,
+  );
+  expect(await granting.admit(session, wanted(32_768, 65_536))).toEqual([32_768, 16_384]);
+  for (const grant of asked) expect(grant).toMatchObject({ exposureLimit: price(65_536n) + price(16_384n) });
   granting.wake(session.account);
+});
+
+test('a short block leaves the rest of the window to the next piece', async () => {
+  const { session, granting, wanted } = makeUneven(({ block }) => 2n * block, 0n);
+  expect(await granting.admit(session, wanted(10_000, 65_536))).toEqual([10_000, 16_384]);
+  granting.wake(session.account);
+});
+
+test('what is left of a piece comes before the pieces behind it, also when more can be had meanwhile', async () => {
+  const { session, granting, asked, wanted } = makeUneven(({ block }) => 2n * block, 0n);
+  const answer = granting.admit(session, wanted(49_152, 65_536));
+  // What it owed before is paid while its grant is on the way to the disk.
+  const { account } = session;
+  Object.assign(account, { authorized: Tariff.price(488_281_250_000_007n, 32_768n) });
+  granting.wake(account);
+  expect(await answer).toEqual([49_152, 16_384]);
+  expect(asked.map((grant) => (grant as { bytes: number }).bytes)).toEqual([32_768, 16_384, 16_384]);
+  granting.wake(account);
 });

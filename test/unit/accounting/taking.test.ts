@@ -49,7 +49,7 @@ function makeStand() {
     index: 0,
     account,
     terms: { exposureMax: 10_000n, windowMax: 10_000n, minStep: 0n },
-    prices: { piece: 1_000n, block: UNIT },
+    prices: { piece: 1_000n, block: UNIT, full: 1_000n },
     offer: { priceMiB: 1n << 20n },
     requiresTicks: true,
     takesTicks: true,
@@ -91,7 +91,8 @@ test('what came while another was under way earns what it pays, not what both pa
     await settled();
   }
   expect(account.authorized).toBe(5n * UNIT);
-  expect(account.credit.window).toBe(UNIT + 5n * UNIT);
+  // Two blocks more than it has paid.
+  expect(account.credit.window).toBe(2n * UNIT + 5n * UNIT);
 });
 
 test('what a grant has brought along already still earns its credit', async () => {
@@ -102,7 +103,7 @@ test('what a grant has brought along already still earns its credit', async () =
   account.authorized = 3n * UNIT;
   submitted[0]!.answer(ok(3n * UNIT));
   await settled();
-  expect(account.credit.window).toBe(UNIT + 3n * UNIT);
+  expect(account.credit.window).toBe(2n * UNIT + 3n * UNIT);
 });
 
 test('a tick that another connection has taken the chain from is shown with its voucher, and refused by nobody', async () => {
