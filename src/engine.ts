@@ -5,7 +5,6 @@
 import { randomBytes as systemRandom } from 'node:crypto';
 import { join } from 'node:path';
 import { type Bans, createBans } from './accounting/bans.js';
-import type { Heads } from './accounting/head.js';
 import { type ChannelFacts, parseAddress } from './channels/channel.js';
 import { type Clock, systemClock } from './clock.js';
 import type { Config } from './config.js';
@@ -30,6 +29,7 @@ import { seedTorrent } from './engine/seeding.js';
 import { type Selling, startSelling } from './engine/selling.js';
 import { type SettlementService, startSettlementService } from './engine/settlement-service.js';
 import { createSettling, type Settling } from './engine/settling.js';
+import { createSharing } from './engine/sharing.js';
 import { type ClaimOutbox, startClaimOutbox } from './engine/towers/outbox.js';
 import { createVaults, type Vaults } from './engine/vaults/vaults.js';
 import * as Views from './engine/views.js';
@@ -128,7 +128,7 @@ export class Engine implements Ops.Operations {
   #closing: Promise<void> | undefined;
   readonly #fetches = new Set<AbortController>();
   /** What was signed on our channels: one head for each, whichever torrents it pays. */
-  readonly #heads: Heads = new Map();
+  readonly #sharing = createSharing();
   /** Infohashes that are seeded or fetched now. */
   readonly #busy = new Set<string>();
   /** Infohashes that wires of others pay for in this process. */
@@ -377,7 +377,7 @@ export class Engine implements Ops.Operations {
       return await this.#run(
         runDownload(request, {
           ledger: this.#ledger,
-          heads: this.#heads,
+          sharing: this.#sharing,
           executor: this.#executor,
           book: this.#book,
           funding: this.#funding,
@@ -418,7 +418,7 @@ export class Engine implements Ops.Operations {
     return startBuying({
       ...options,
       ledger: this.#ledger,
-      heads: this.#heads,
+      sharing: this.#sharing,
       executor: this.#executor,
       book: this.#book,
       funding: this.#funding,

@@ -2,7 +2,7 @@
  * Paying for one torrent: which channel pays whom, what is still to be spent, and what older runs left to be
  * settled. The payer decides about vouchers, the fetcher about pieces; this joins them to the chain.
  */
-import type { Heads, PayingChannel } from '../accounting/head.js';
+import type { PayingChannel } from '../accounting/head.js';
 import { createPayer, type Payer, type PayerEvents } from '../accounting/payer.js';
 import * as Tariff from '../accounting/tariff.js';
 import { type Domain, formatAddress } from '../channels/channel.js';
@@ -19,11 +19,12 @@ import type { ChainBook } from './chain-book.js';
 import type { Funded, Funding } from './funding.js';
 import type { FetchEvent } from './operations.js';
 import { recoverWith } from './selling.js';
+import type { Sharing } from './sharing.js';
 
 export interface BuyingOptions {
   readonly ledger: Ledger;
   /** One for the ledger: torrents of one seller are paid from one channel. */
-  readonly heads: Heads;
+  readonly sharing: Sharing;
   readonly executor: Executor;
   readonly book: ChainBook;
   readonly funding: Funding;
@@ -70,7 +71,7 @@ const ROUNDING_RESERVE = 1_000n;
 const PIECES_LOST = 16n;
 
 export async function startBuying(options: BuyingOptions): Promise<Buying> {
-  const { ledger, book, funding, infohash } = options;
+  const { ledger, book, funding, infohash, sharing } = options;
   await setBudget(ledger, infohash, options.budget);
   const keyIndexes = new Map<string, number>();
   /** By connection: whom it pays, and what its channel had left when it was chosen. */
@@ -86,7 +87,7 @@ export async function startBuying(options: BuyingOptions): Promise<Buying> {
   function channelFor(offer: Offer, link: PayLink): Promise<PayingChannel | undefined> {
     waiting++;
     const choice = choosing
-      .then(() => (link.closed ? undefined : choose(offer, link)))
+      .then(() => sharing.inTurn(offer.payee, async () => (link.closed ? undefined : choose(offer, link))))
       .finally(() => {
         waiting--;
       });
@@ -96,33 +97,42 @@ export async function startBuying(options: BuyingOptions): Promise<Buying> {
 
   async function choose(offer: Offer, link: PayLink): Promise<PayingChannel | undefined> {
     const budget = await ledger.budget(infohash);
-    const free = options.budget - (budget?.spent ?? 0n) - (budget?.reserved ?? 0n);
+    const unspent = options.budget - (budget?.spent ?? 0n) - (budget?.reserved ?? 0n);
     const bytesLeft = BigInt(options.bytesLeft());
     const price = Tariff.price(offer.priceMiB, bytesLeft);
     // What costs nothing takes a channel all the same.
-    const need = min(price === 0n && bytesLeft > 0n ? 1n : price, free);
+    const need = min(price === 0n && bytesLeft > 0n ? 1n : price, unspent);
     const own = (await ledger.channels()).filter(
       (channel) => channel.role === 'payer' && sameBytes(channel.payee, offer.payee),
     );
     const open = (await book.refresh(own)).filter((channel) => Lifecycle.phase(channel, 0n) === 'open');
-    const best = open.sort((a, b) => (left(a) < left(b) ? 1 : -1))[0];
+    // What is left in each, and what of it no other torrent counts on; in the order of the latter.
+    const funds = await Promise.all(
+      open.map(async (channel) => {
+        const all = left(channel);
+        const claimed = await sharing.claimedByOthers(channel.index, infohash);
+        return { channel, all, free: all > claimed ? all - claimed : 0n };
+      }),
+    );
+    const best = funds.sort((a, b) => (a.free < b.free ? 1 : -1))[0];
     if (need <= 0n) {
       // Nothing more to buy, but the payee may still be owed what was signed, most likely on the last channel.
       const used = (await ownSessions()).at(-1)?.channel;
-      const owed = open.find(({ index }) => index === used) ?? best;
-      return owed && owed.authorized > 0n ? use(owed, link) : undefined;
+      const owed = open.find(({ index }) => index === used) ?? best?.channel;
+      return owed && owed.authorized > 0n ? use(owed, offer, link, 0n) : undefined;
     }
-    if (best && left(best) >= need) return use(best, link);
+    if (best && best.free >= need) return use(best.channel, offer, link, best.free);
     let promised = 0n;
     for (const { payee, amount } of inUse.values()) if (!sameBytes(payee, offer.payee)) promised += amount;
     // A channel that is good enough is not topped up for roundings to come: that would cost gas each time.
     const reserve =
       ROUNDING_RESERVE + PIECES_LOST * Tariff.price(offer.priceMiB, BigInt(options.payTicksFor ?? 0));
-    const wanted = min(price + reserve, free) - promised - (best ? left(best) : 0n);
+    const wanted = min(price + reserve, unspent) - promised - (best?.free ?? 0n);
     const missing = min(wanted, options.budget - spentBefore - deposited);
-    const funded = options.mayOpen && missing > 0n ? await fund(offer, best, missing) : undefined;
-    if (funded) return use(funded.channel, link, funded);
-    if (best && (left(best) > 0n || best.authorized > 0n)) return use(best, link);
+    const funded = options.mayOpen && missing > 0n ? await fund(offer, best?.channel, missing) : undefined;
+    if (funded) return use(funded.channel, offer, link, (best?.free ?? 0n) + missing, funded);
+    if (best && (best.all > 0n || best.channel.authorized > 0n))
+      return use(best.channel, offer, link, best.free);
     if (missing <= 0n || options.mayOpen) return undefined;
     throw new PieceworkError(
       'PASSWORD_REQUIRED',
@@ -153,9 +163,18 @@ export async function startBuying(options: BuyingOptions): Promise<Buying> {
     }
   }
 
-  function use(channel: ChannelRecord, link: PayLink, funded?: Funded): PayingChannel {
+  function use(
+    channel: ChannelRecord,
+    { priceMiB }: Offer,
+    link: PayLink,
+    amount: bigint,
+    funded?: Funded,
+  ): PayingChannel {
     keyIndexes.set(toHex(channel.voucherKey), channel.keyIndex);
-    if (!link.closed) inUse.set(link.id, { payee: channel.payee, amount: left(channel) });
+    if (!link.closed) {
+      inUse.set(link.id, { payee: channel.payee, amount });
+      sharing.claim(link, { channel: channel.index, infohash, needed: () => needed(priceMiB, amount) });
+    }
     options.onEvent({
       event: 'channel',
       voucherKey: formatAddress(channel.voucherKey),
@@ -167,13 +186,20 @@ export async function startBuying(options: BuyingOptions): Promise<Buying> {
     return channel;
   }
 
+  /** What the rest of the torrent costs, as far as it was to come from `amount` and is not reserved. */
+  async function needed(priceMiB: bigint, amount: bigint): Promise<bigint> {
+    const reserved = (await ledger.budget(infohash))?.reserved ?? 0n;
+    const rest = Tariff.price(priceMiB, BigInt(options.bytesLeft())) - reserved;
+    return rest > 0n ? min(rest, amount) : 0n;
+  }
+
   const payer = createPayer(
     {
       clock: options.clock,
       domain: options.domain,
       challengePeriod: options.challengePeriod,
       book: ledger,
-      heads: options.heads,
+      heads: sharing.heads,
       priceMiBMax: () => options.priceMiBMax,
       prepayMax: options.prepayMax,
       payTicksFor: options.payTicksFor,
@@ -198,6 +224,7 @@ export async function startBuying(options: BuyingOptions): Promise<Buying> {
     },
     async detach(link) {
       inUse.delete(link.id);
+      sharing.release(link);
       await payer.detach(link);
       payer.reconsider();
     },

@@ -2,7 +2,6 @@
 
 import { isIP } from 'node:net';
 import type { Bans } from '../accounting/bans.js';
-import type { Heads } from '../accounting/head.js';
 import type { Clock } from '../clock.js';
 import type { Config } from '../config.js';
 import { PieceworkError } from '../errors.js';
@@ -19,13 +18,14 @@ import { type BuyingEvents, runFetch } from './fetching.js';
 import type { Funding } from './funding.js';
 import { fetchMetadata } from './metadata.js';
 import type { FetchEnd, FetchEvent, FetchRequest } from './operations.js';
+import type { Sharing } from './sharing.js';
 
 export interface DownloadOptions {
   readonly ledger: Ledger;
   readonly executor: Executor;
   readonly book: ChainBook;
   readonly funding: Funding;
-  readonly heads: Heads;
+  readonly sharing: Sharing;
   readonly side: ChainSide;
   readonly session: Session;
   readonly clock: Clock;
@@ -80,7 +80,7 @@ async function download(request: FetchRequest, wanted: Wanted, options: Download
     const { terms } = await side.ready();
     return startBuying({
       ledger,
-      heads: options.heads,
+      sharing: options.sharing,
       executor,
       book,
       funding,
