@@ -1,5 +1,5 @@
 /**
- * Two torrents of one seller fetched at a time by one payer: they are paid from one channel, which is good for both.
+ * Torrents of one seller fetched at a time by one payer: they are paid from one channel, which is good for all of them.
  */
 import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
@@ -33,16 +33,40 @@ test('what one torrent will need of a channel is not promised to another', async
     const deposit = price(BYTES) + price(BYTES) / 10n;
     await payer.engine.open({ payee: formatAddress(payee.payee), deposit: String(deposit) });
     const ends = await Promise.all([fetch(payee.torrent), fetch(other.torrent)]);
-    console.log(
-      payer.events
-        .filter((e) => e.event === 'channel' || e.event === 'gas' || e.event === 'warning')
-        .map((e) => JSON.stringify(e)),
-    );
     expect(ends.map(({ acknowledged }) => acknowledged)).toEqual([true, true]);
     const [channel, ...more] = await payee.engine.channels();
     expect(more).toEqual([]);
     expect(BigInt(channel!.authorized)).toBeGreaterThanOrEqual(2n * price(BYTES));
     expect(BigInt(channel!.deposit)).toBeLessThan(3n * price(BYTES));
+  } finally {
+    await payer.close();
+    await payee.close();
+  }
+});
+
+test('torrents that one channel pays by ticks at a time all come', async () => {
+  const [account, buyer] = [ground.accounts[3]!, ground.accounts[4]!];
+  const settings = { ...SETTINGS, ticks: 'require' };
+  const bytes = 8 * 16 * PIECE_BYTES;
+  const payee = await startPayee(ground, { account, settings, bytes, pieceBytes: 16 * PIECE_BYTES });
+  const payer = await startPayer(ground, { account: buyer, settings: { maxPrice: SETTINGS.price } });
+  try {
+    const torrents = [payee.torrent];
+    for (const name of ['second.bin', 'third.bin', 'fourth.bin']) {
+      const path = join(payee.home, name);
+      writeFileSync(path, randomBytes(bytes));
+      const request = { paths: [path], announce: [], pieceLength: 16 * PIECE_BYTES };
+      torrents.push((await payee.engine.seed(request)).torrent);
+    }
+    // All begin at once.
+    await payer.engine.open({ payee: formatAddress(payee.payee), deposit: String(10n ** 21n) });
+    const peers = [`127.0.0.1:${payee.port}`];
+    const ends = await Promise.all(
+      torrents.map((torrent) => payer.fetch({ torrent, peers, payTicks: true, ...MONEY })),
+    );
+    expect(ends.map(({ acknowledged }) => acknowledged)).toEqual([true, true, true, true]);
+    const [channel] = await payee.engine.channels();
+    expect(channel!.writtenOff).toBe('0');
   } finally {
     await payer.close();
     await payee.close();
