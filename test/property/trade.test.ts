@@ -11,6 +11,7 @@ import { type TradeEnd, type TradeTerms, trade } from '../support/trade.js';
 
 const BLOCK = 16_384;
 const TRADES = Number(process.env['PIECEWORK_TRADES'] ?? 200);
+const TIMEOUT_MS = Math.max(60_000, TRADES * 300);
 const LOSSES_MAX = 9;
 
 function termsOf(draw: Chance, losses: number): TradeTerms {
@@ -53,27 +54,31 @@ function check({ payee, pieceLength, payTicks, prepayMax }: TradeTerms, end: Tra
   expect(end.owedBeyond).toBeLessThanOrEqual(2n * block);
 }
 
-test(`${TRADES} downloads end whatever is lost on the way`, async () => {
-  const seed = seedFromEnvironment();
-  console.log(`seed ${seed}`);
-  let [lost, byTicks] = [0, 0];
-  for (let nth = 0; nth < TRADES; nth++) {
-    const draw = chance(seed + nth);
-    const losses = draw.below(LOSSES_MAX + 1);
-    const terms = termsOf(draw, losses);
-    try {
-      const end = await trade(terms, draw, losses, 1 + draw.below(30));
-      check(terms, end);
-      lost += end.losses;
-      if (terms.payTicks && terms.payee.ticks !== 'off') byTicks += end.losses;
-    } catch (reason) {
-      const text = JSON.stringify(terms, (_key, value) =>
-        typeof value === 'bigint' ? String(value) : value,
-      );
-      throw new Error(`seed ${seed + nth}, ${text}: ${(reason as Error).message}`, { cause: reason });
+test(
+  `${TRADES} downloads end whatever is lost on the way`,
+  async () => {
+    const seed = seedFromEnvironment();
+    console.log(`seed ${seed}`);
+    let [lost, byTicks] = [0, 0];
+    for (let nth = 0; nth < TRADES; nth++) {
+      const draw = chance(seed + nth);
+      const losses = draw.below(LOSSES_MAX + 1);
+      const terms = termsOf(draw, losses);
+      try {
+        const end = await trade(terms, draw, losses, 1 + draw.below(30));
+        check(terms, end);
+        lost += end.losses;
+        if (terms.payTicks && terms.payee.ticks !== 'off') byTicks += end.losses;
+      } catch (reason) {
+        const text = JSON.stringify(terms, (_key, value) =>
+          typeof value === 'bigint' ? String(value) : value,
+        );
+        throw new Error(`seed ${seed + nth}, ${text}: ${(reason as Error).message}`, { cause: reason });
+      }
     }
-  }
-  console.log(`${lost} losses, ${byTicks} of them while ticks paid`);
-  expect(lost).toBeGreaterThan(TRADES);
-  expect(byTicks).toBeGreaterThan(TRADES / 4);
-});
+    console.log(`${lost} losses, ${byTicks} of them while ticks paid`);
+    expect(lost).toBeGreaterThan(TRADES);
+    expect(byTicks).toBeGreaterThan(TRADES / 4);
+  },
+  TIMEOUT_MS,
+);
