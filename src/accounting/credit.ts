@@ -114,14 +114,9 @@ export function blockWindow(blockPrice: bigint, full: bigint, paid: bigint): big
   return paid === 0n ? blockPrice : min(full, paid + 2n * blockPrice);
 }
 
-/**
- * What a payee that sells at these terms lets be paid ahead: what it was told to, as far as that leaves room for a piece
- * under the limit; by ticks a piece, or what leaves room for two blocks.
- */
-export function prepayMax(terms: CreditTerms, piecePrice: bigint, wanted: bigint, byTicks?: bigint): bigint {
-  const byPiece = max(0n, min(wanted, terms.exposureMax - piecePrice));
-  if (byTicks === undefined) return byPiece;
-  return max(byPiece, min(piecePrice, terms.exposureMax - terms.minStep - 2n * byTicks));
+/** What a payee lets be paid ahead by ticks: a piece, or what leaves room for two blocks under the limit. */
+export function prepayByTicks(terms: CreditTerms, blockPrice: bigint, piecePrice: bigint): bigint {
+  return max(0n, min(piecePrice, terms.exposureMax - terms.minStep - 2n * blockPrice));
 }
 
 /**

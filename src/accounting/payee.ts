@@ -259,9 +259,10 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
   function pricesOf(pieceLength: number, ticks: TickTerms): { prices: Prices; prepay: bigint } {
     const piece = Tariff.price(terms.priceMiB, BigInt(pieceLength));
     const block = Tariff.price(terms.priceMiB, BigInt(Math.min(pieceLength, blockBytesMax)));
-    const prepay = Credit.prepayMax(creditTerms, piece, terms.prepay, ticks === 'off' ? undefined : block);
-    const full = piece + prepay + (ticks === 'off' ? 0n : block);
-    return { prices: { piece, block, full }, prepay };
+    if (ticks === 'off') return { prices: { piece, block, full: piece + terms.prepay }, prepay: terms.prepay };
+    const byTicks = Credit.prepayByTicks(creditTerms, block, piece);
+    const prepay = byTicks > terms.prepay ? byTicks : terms.prepay;
+    return { prices: { piece, block, full: piece + prepay + block }, prepay };
   }
 
   function offerAgain(desk: Desk): void {
