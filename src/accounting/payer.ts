@@ -337,6 +337,8 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
     const { session } = asked;
     const ticks = purse.ticks?.session === session ? purse.ticks : undefined;
     if (!ticks) purse.outstanding.delete(piece);
+    // From here on it is due: what of it was ahead must not be paid for a second time while the ledger writes.
+    else asked.arrived = 0;
     const [outcome] = await ports.book.commit([
       ticks
         ? { kind: 'receive', session, piece, bytes }

@@ -50,6 +50,9 @@ function check({ payee, pieceLength, payTicks, prepayMax }: TradeTerms, end: Tra
   expect(end.authorized - end.due).toBeLessThanOrEqual(ahead);
   if (payee.ticks !== 'require') return;
   const block = price(Math.min(BLOCK, pieceLength));
+  // Where a block is worth less than a base unit, pieces are paid.
+  const hasTicks = payee.priceMiB * BigInt(Math.min(BLOCK, pieceLength)) >= 1n << 20n;
+  if (hasTicks) expect(end.paidBeyond).toBeLessThanOrEqual(BigInt(end.losses) + 1n);
   expect(end.strangerOwed).toBeLessThanOrEqual(block);
   expect(end.owedBeyond).toBeLessThanOrEqual(2n * block);
 }

@@ -10,6 +10,7 @@ import type { Heads } from '../../src/accounting/head.js';
 import { createIntake } from '../../src/accounting/intake.js';
 import { createPayee, type Payee, type PayeeTerms } from '../../src/accounting/payee.js';
 import { createPayer, type Payer } from '../../src/accounting/payer.js';
+import * as Tariff from '../../src/accounting/tariff.js';
 import type { ChannelFacts, Domain } from '../../src/channels/channel.js';
 import type { PayLink } from '../../src/channels/link.js';
 import type { Message } from '../../src/channels/message.js';
@@ -52,6 +53,8 @@ export interface TradeEnd {
   readonly accepted: bigint;
   readonly strangerOwed: bigint;
   readonly owedBeyond: bigint;
+  /** What the payer had signed at most beyond the price of all that had arrived. */
+  readonly paidBeyond: bigint;
 }
 
 /** Without a piece for this long both sides wait for each other: a default takes a minute. */
@@ -176,6 +179,8 @@ class Trade {
   #longestWaitMs = 0;
   #strangerOwed = 0n;
   #owedBeyond = 0n;
+  #paidBeyond = 0n;
+  #arrivedBytes = 0n;
 
   constructor(terms: TradeTerms, draw: Chance, losses: number, lossPercent: number) {
     this.#terms = terms;
@@ -238,6 +243,7 @@ class Trade {
       accepted: payee!.authorized,
       strangerOwed: this.#strangerOwed,
       owedBeyond: this.#owedBeyond,
+      paidBeyond: this.#paidBeyond,
     };
   }
 
@@ -291,14 +297,11 @@ class Trade {
     this.#seller?.seeder.stop();
     const side = await this.#open('payee', new Uint8Array(32).fill(1), this.#seller?.side);
     const { ledger } = side;
-    const book: Book = {
-      ...side.book,
-      commit: async (commands) => {
-        const outcomes = await side.book.commit(commands);
-        for (const outcome of outcomes) this.#watch(outcome);
-        return outcomes;
-      },
-    };
+    const book = this.#watched(side.book, ({ granted, writtenOff, authorized }) => {
+      const owed = granted - writtenOff - authorized;
+      if (authorized === 0n && owed > this.#strangerOwed) this.#strangerOwed = owed;
+      if (authorized > 0n && owed - authorized > this.#owedBeyond) this.#owedBeyond = owed - authorized;
+    });
     const separator = ledger.domain;
     const intake = createIntake(
       book,
@@ -372,11 +375,16 @@ class Trade {
     this.#seller = { side, payee, seeder };
   }
 
-  #watch({ channel, granted, writtenOff, authorized }: Outcome): void {
-    if (channel === undefined) return;
-    const owed = granted - writtenOff - authorized;
-    if (authorized === 0n && owed > this.#strangerOwed) this.#strangerOwed = owed;
-    if (authorized > 0n && owed - authorized > this.#owedBeyond) this.#owedBeyond = owed - authorized;
+  /** The same book; what comes of its commands is looked at. */
+  #watched(book: Book, look: (outcome: Outcome) => void): Book {
+    return {
+      ...book,
+      async commit(commands) {
+        const outcomes = await book.commit(commands);
+        for (const outcome of outcomes) if (outcome.channel !== undefined) look(outcome);
+        return outcomes;
+      },
+    };
   }
 
   #facts(voucherKey: Uint8Array): ChannelFacts {
@@ -400,7 +408,11 @@ class Trade {
   async #startBuyer(): Promise<void> {
     this.#buyer?.stop();
     const side = await this.#open('payer', new Uint8Array(32).fill(2), this.#buyer?.side);
-    const { ledger, book } = side;
+    const { ledger } = side;
+    const book = this.#watched(side.book, ({ authorized }) => {
+      const beyond = authorized - Tariff.price(this.#terms.payee.priceMiB, this.#arrivedBytes);
+      if (beyond > this.#paidBeyond) this.#paidBeyond = beyond;
+    });
     const { deposit } = this.#terms;
     if ((await ledger.channels()).length === 0) {
       const { keyIndex, voucherKey } = ledger.freshVoucherKey();
@@ -459,7 +471,10 @@ class Trade {
       hasher: plainHasher,
       till: {
         reserve: (peer, piece, bytes) => payer.reserve(linkOf(peer), piece, bytes),
-        arrived: (peer, piece, bytes) => payer.arrived(linkOf(peer), piece, bytes),
+        arrived: (peer, piece, bytes) => {
+          this.#arrivedBytes += BigInt(bytes);
+          payer.arrived(linkOf(peer), piece, bytes);
+        },
         received: (peer, piece, bytes) => payer.received(linkOf(peer), piece, bytes),
         abandoned: (peer, piece) => void payer.abandoned(linkOf(peer), piece).catch(fail),
       },
