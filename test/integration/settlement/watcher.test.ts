@@ -307,7 +307,8 @@ describe('a reorganisation', () => {
     await automine(dev.rpcUrl, false);
     await ask(dev.rpcUrl, 'anvil_reorg', 3, []);
     await until(() => heard.changes.at(-1)!.facts.deposit === 0n);
-    expect(heard.events).toEqual(['reorg true']);
+    // Where the node takes its blocks out one after the other it is heard of more than once.
+    expect(new Set(heard.events)).toEqual(new Set(['reorg true']));
     const raw = await ask(dev.rpcUrl, 'eth_getTransactionReceipt', opened.hash);
     expect(raw).toBeNull();
     await automine(dev.rpcUrl, true);
