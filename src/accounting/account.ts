@@ -14,7 +14,7 @@ import { blockWindow, type Credit, type CreditTerms } from './credit.js';
 export interface Prices {
   readonly piece: bigint;
   readonly block: bigint;
-  /** What a window can grow to at least: a piece and what may be paid ahead, and a block more where blocks are paid. */
+  /** What a window can grow to at least: a piece, what may be paid ahead, and a step, or a block where blocks are paid. */
   readonly full: bigint;
 }
 
@@ -28,6 +28,8 @@ export interface ChannelAccount {
   /** What of `authorized` has earned its credit, or was there when the account was opened. */
   credited: bigint;
   granted: bigint;
+  /** What had been granted when nobody used the channel last. */
+  grantedIdle: bigint;
   writtenOff: bigint;
   /** Set once a close was requested: nothing more is granted. */
   closing: boolean;
@@ -53,8 +55,8 @@ export interface PayeeSession {
   readonly prices: Prices;
   /** Credit is counted in blocks whether there is a chain or not. */
   readonly requiresTicks: boolean;
-  /** Whether its offer takes ticks: without, pieces are granted whole, also where the channel has a chain. */
-  readonly takesTicks: boolean;
+  /** Whether its payer has shown ticks: without, pieces are granted whole, also where the channel has a chain. */
+  paysTicks: boolean;
   /** Pieces granted and not yet sent in full: bytes of them that are under way, and since when. */
   readonly underWay: Map<number, { readonly sinceMs: number; readonly bytes: number }>;
   grantedBytes: bigint;
@@ -81,13 +83,13 @@ export interface PayeeSession {
 }
 
 /** Whether credit is counted in blocks (ticks.md 6), not in pieces. */
-export function isByBlock({ account, requiresTicks, takesTicks }: PayeeSession): boolean {
-  return requiresTicks || (takesTicks && account.chain !== undefined);
+export function isByBlock({ requiresTicks, paysTicks }: PayeeSession): boolean {
+  return requiresTicks || paysTicks;
 }
 
 /**
  * What the next grant is held against: the price of what credit is counted in, and the terms for it. Where ticks are only
- * offered, who pays by pieces may meet a channel that has a chain: a minimum step then leaves room for a whole piece.
+ * offered, a channel may owe a step and a piece whatever it is paid by.
  */
 export function unitOf(session: PayeeSession): { readonly price: bigint; readonly terms: CreditTerms } {
   const { prices, terms, requiresTicks } = session;
@@ -103,8 +105,13 @@ export function firstWindow({ block, piece, full }: Prices, requiresTicks: boole
 }
 
 export function unpaid(account: ChannelAccount): bigint {
-  const owed = account.granted - account.writtenOff - account.authorized;
+  const owed = balance(account);
   return owed > 0n ? owed : 0n;
+}
+
+/** What is owed; negative where more was paid than was granted. */
+export function balance({ granted, writtenOff, authorized }: ChannelAccount): bigint {
+  return granted - writtenOff - authorized;
 }
 
 /** Takes over the amounts that the ledger published with an outcome. */

@@ -121,6 +121,7 @@ export function createAccounts(
       authorized: booked?.authorized ?? 0n,
       credited: booked?.authorized ?? 0n,
       granted: booked?.granted ?? 0n,
+      grantedIdle: booked?.granted ?? 0n,
       writtenOff: booked?.writtenOff ?? 0n,
       closing: false,
       changes: 0,

@@ -1,10 +1,11 @@
 /**
  * How much a payee lets a channel owe it (wire.md 4): pure decisions on base units. The window starts at one
- * piece, doubles while the channel pays, and falls back to one piece on a default. The ledger enforces the
+ * piece, doubles while the channel pays, and falls back to its beginning on a default. The ledger enforces the
  * limit that is computed here.
  *
  * A grant needs unpaid + p ≤ max(W, S + p), so a stalled channel owes more than the minimum step S: its payer
- * can always send a voucher. That is why no setting can deadlock; test/property/credit-model shows it.
+ * can always send a voucher. What was paid ahead of a lost piece stays unpaid, so a window that has earned it has room
+ * for that too. test/property/credit-model and test/property/trade show that nobody waits.
  */
 
 export interface CreditTerms {

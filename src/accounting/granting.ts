@@ -8,6 +8,7 @@ import { blockBytesMax, defaultAfterMs, staleGrantMs, voucherLateMs } from '../l
 import type { Outcome } from '../native/records.js';
 import {
   adopt,
+  balance,
   type ChannelAccount,
   firstWindow,
   isByBlock,
@@ -63,7 +64,7 @@ export interface Granting {
   /** Ends a session: writes off what was granted and never sent, and records what was delivered. */
   end(session: PayeeSession): Promise<void>;
   /**
-   * The payer has shown all it signed: what older sessions were granted and stays unpaid was lost on the way.
+   * The payer has shown all it signed: what older sessions were granted beyond it was lost on the way.
    * It is given up and counts like a default, so that no window is blocked and no loss is unlimited.
    */
   forgive(session: PayeeSession): Promise<void>;
@@ -252,6 +253,9 @@ export function createGranting(ports: GrantingPorts, events: GrantingEvents): Gr
     await book.commit([
       { kind: 'session_close', session: session.index, deliveredBytes: session.deliveredBytes },
     ]);
+    const [last, ...others] = account.sessions;
+    if (last === undefined) account.grantedIdle = account.granted;
+    else if (others.length === 0 && last.resynced) await forgiveLate(last);
     if (account.sessions.size === 0) watchDefault(session);
     else wake(account);
   }
@@ -271,14 +275,27 @@ export function createGranting(ports: GrantingPorts, events: GrantingEvents): Gr
 
   async function forgive(session: PayeeSession): Promise<void> {
     const { account } = session;
-    if (account.sessions.size > 1) return;
-    // Not from the head as it is by now: that may hold what was paid for this session's pieces.
-    const signed = max(session.shown ?? 0n, session.authorizedBefore);
-    const stale = session.grantedBefore - account.writtenOff - signed;
-    if (stale <= 0n) return;
-    const amount = await giveUp(account, session.index, stale);
+    const isAlone = account.sessions.size === 1;
+    // Beside others, what they were granted may still be paid: only what was granted before any of them was lost.
+    const before = isAlone ? session.grantedBefore : account.grantedIdle;
+    // Where it is alone, not from the head as it is by now: that may hold what was paid for this session's pieces.
+    const signed = isAlone ? signedBefore(session) : max(signedBefore(session), account.authorized);
+    await giveUpLost(session, before - account.writtenOff - signed);
+  }
+
+  async function giveUpLost(session: PayeeSession, lost: bigint): Promise<void> {
+    if (lost <= 0n) return;
+    const { account } = session;
+    const amount = await giveUp(account, session.index, lost);
     if (amount > 0n) fallBack(session, amount);
     wake(account);
+  }
+
+  /** The last other session has ended, perhaps long after its connection: what was granted before is not paid any more. */
+  async function forgiveLate(session: PayeeSession): Promise<void> {
+    const { account } = session;
+    const signed = max(signedBefore(session), account.authorized);
+    await giveUpLost(session, session.grantedBefore - account.writtenOff - signed);
   }
 
   function watchDefault(session: PayeeSession): void {
@@ -302,6 +319,11 @@ export function createGranting(ports: GrantingPorts, events: GrantingEvents): Gr
   };
 }
 
+/** What the payer had signed when the session began, as far as it has said and we know. */
+function signedBefore({ shown, authorizedBefore }: PayeeSession): bigint {
+  return max(shown ?? 0n, authorizedBefore);
+}
+
 /** What an admission leaves of a piece that may be had later. */
 function restOf({ lacking }: Wanted, admission: Admission): number {
   if (admission === 'wait') return lacking;
@@ -321,7 +343,7 @@ function joined(before: Admission, now: Admission): Admission {
 function affordable(session: PayeeSession, pieces: readonly Wanted[]): Grant[] {
   const { account, terms, offer, grantedBytes } = session;
   const grants: Grant[] = [];
-  const owed = unpaid(account);
+  const owed = balance(account);
   let bytes = 0n;
   for (const piece of pieces) {
     const size = BigInt(piece.bytes);
@@ -340,7 +362,7 @@ function affordableParts(session: PayeeSession, pieces: readonly Wanted[]): Gran
   const { account, offer, index, grantedBytes } = session;
   const unit = unitOf(session);
   const exposureLimit = Credit.unpaidMax(account.credit, unit.terms, unit.price);
-  let room = Tariff.bytesWithin(offer.priceMiB, grantedBytes, exposureLimit - unpaid(account));
+  let room = Tariff.bytesWithin(offer.priceMiB, grantedBytes, exposureLimit - balance(account));
   const grants: Grant[] = [];
   for (const { lacking } of pieces) {
     const fits = lacking <= room ? lacking : room - (room % blockBytesMax);

@@ -231,7 +231,7 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
       terms: creditTerms,
       prices: desk.prices,
       requiresTicks: desk.ticks === 'require',
-      takesTicks: desk.ticks !== 'off',
+      paysTicks: false,
       underWay: new Map(),
       grantedBytes: 0n,
       deliveredBytes: 0,
@@ -259,10 +259,10 @@ export function createPayee(terms: PayeeTerms, ports: PayeePorts, events: PayeeE
   function pricesOf(pieceLength: number, ticks: TickTerms): { prices: Prices; prepay: bigint } {
     const piece = Tariff.price(terms.priceMiB, BigInt(pieceLength));
     const block = Tariff.price(terms.priceMiB, BigInt(Math.min(pieceLength, blockBytesMax)));
-    if (ticks === 'off') return { prices: { piece, block, full: piece + terms.prepay }, prepay: terms.prepay };
-    const byTicks = Credit.prepayByTicks(creditTerms, block, piece);
+    const byTicks = ticks === 'off' ? 0n : Credit.prepayByTicks(creditTerms, block, piece);
     const prepay = byTicks > terms.prepay ? byTicks : terms.prepay;
-    return { prices: { piece, block, full: piece + prepay + block }, prepay };
+    const full = piece + prepay + (ticks === 'require' ? 0n : terms.minStep) + (ticks === 'off' ? 0n : block);
+    return { prices: { piece, block, full }, prepay };
   }
 
   function offerAgain(desk: Desk): void {

@@ -102,6 +102,7 @@ export function createTaking(
     const { index, account, hasPaid } = session;
     const claim = kind === 'voucher' ? amountOf(row) : Tick.claimOf(row);
     session.shown ??= claim;
+    if (kind !== 'voucher') session.paysTicks = true;
     const submission: Submission = {
       session: index,
       voucherKey: account.voucherKey,

@@ -83,37 +83,45 @@ export async function startBuying(options: BuyingOptions): Promise<Buying> {
   let waiting = 0;
   let choosing: Promise<unknown> = Promise.resolve();
 
-  /** One choice at a time, so that two sellers do not both get the same money. */
+  /**
+   * One choice at a time, so that two sellers do not both get the same money; and one for a payee, so that two torrents do
+   * not. The payee's turn comes first: a torrent waits for no other torrent's transaction but one to the same payee.
+   */
   function channelFor(offer: Offer, link: PayLink): Promise<PayingChannel | undefined> {
     waiting++;
-    const choice = choosing
-      .then(() => sharing.inTurn(offer.payee, async () => (link.closed ? undefined : choose(offer, link))))
-      .finally(() => {
-        waiting--;
-      });
-    choosing = choice.catch(() => undefined);
-    return choice;
+    const choice = sharing.inTurn(offer.payee, () => {
+      const chosen = choosing.then(() => (link.closed ? undefined : choose(offer, link)));
+      choosing = chosen.catch(() => undefined);
+      return chosen;
+    });
+    return choice.finally(() => {
+      waiting--;
+    });
   }
 
   async function choose(offer: Offer, link: PayLink): Promise<PayingChannel | undefined> {
     const budget = await ledger.budget(infohash);
-    const unspent = options.budget - (budget?.spent ?? 0n) - (budget?.reserved ?? 0n);
+    const reserved = budget?.reserved ?? 0n;
+    const unspent = options.budget - (budget?.spent ?? 0n) - reserved;
     const bytesLeft = BigInt(options.bytesLeft());
-    const price = Tariff.price(offer.priceMiB, bytesLeft);
+    const rest = Tariff.price(offer.priceMiB, bytesLeft);
+    const price = rest > reserved ? rest - reserved : 0n;
     // What costs nothing takes a channel all the same.
-    const need = min(price === 0n && bytesLeft > 0n ? 1n : price, unspent);
+    const need = min(rest === 0n && bytesLeft > 0n ? 1n : price, unspent);
     const own = (await ledger.channels()).filter(
       (channel) => channel.role === 'payer' && sameBytes(channel.payee, offer.payee),
     );
+    // Claims before the books: what is reserved in between is counted twice rather than not at all.
+    const claims = new Map<number, bigint>();
+    for (const { index } of own) claims.set(index, await sharing.claimedByOthers(index, infohash));
     const open = (await book.refresh(own)).filter((channel) => Lifecycle.phase(channel, 0n) === 'open');
+    const byTicks = isByTicks(offer);
+    const apart = open.filter(({ index }) => !sharing.isTaken(index, infohash, byTicks));
     // What is left in each, and what of it no other torrent counts on; in the order of the latter.
-    const funds = await Promise.all(
-      open.map(async (channel) => {
-        const all = left(channel);
-        const claimed = await sharing.claimedByOthers(channel.index, infohash);
-        return { channel, all, free: all > claimed ? all - claimed : 0n };
-      }),
-    );
+    const funds = (options.mayOpen ? apart : open).map((channel) => {
+      const [all, claimed] = [left(channel), claims.get(channel.index) ?? 0n];
+      return { channel, all, free: all > claimed ? all - claimed : 0n };
+    });
     const best = funds.sort((a, b) => (a.free < b.free ? 1 : -1))[0];
     if (need <= 0n) {
       // Nothing more to buy, but the payee may still be owed what was signed, most likely on the last channel.
@@ -163,9 +171,13 @@ export async function startBuying(options: BuyingOptions): Promise<Buying> {
     }
   }
 
+  function isByTicks({ tickLength }: Offer): boolean {
+    return options.payTicksFor !== undefined && tickLength > 0;
+  }
+
   function use(
     channel: ChannelRecord,
-    { priceMiB }: Offer,
+    offer: Offer,
     link: PayLink,
     amount: bigint,
     funded?: Funded,
@@ -173,7 +185,12 @@ export async function startBuying(options: BuyingOptions): Promise<Buying> {
     keyIndexes.set(toHex(channel.voucherKey), channel.keyIndex);
     if (!link.closed) {
       inUse.set(link.id, { payee: channel.payee, amount });
-      sharing.claim(link, { channel: channel.index, infohash, needed: () => needed(priceMiB, amount) });
+      sharing.claim(link, {
+        channel: channel.index,
+        infohash,
+        byTicks: isByTicks(offer),
+        needed: () => needed(offer.priceMiB, amount),
+      });
     }
     options.onEvent({
       event: 'channel',

@@ -10,6 +10,7 @@ import { toHex } from '../units.js';
 export interface Claim {
   readonly channel: number;
   readonly infohash: Uint8Array;
+  readonly byTicks: boolean;
   /** Base units that it will still need and has not reserved. */
   needed(): Promise<bigint>;
 }
@@ -20,6 +21,11 @@ export interface Sharing {
   release(link: PayLink): void;
   /** What other torrents will still need of a channel, in base units. Costs O(connections that pay). */
   claimedByOthers(channel: number, infohash: Uint8Array): Promise<bigint>;
+  /**
+   * Whether another torrent is paid from a channel, and one of the two by ticks: what is ahead on one is not what the other
+   * owes, so that they could wait for each other.
+   */
+  isTaken(channel: number, infohash: Uint8Array, byTicks: boolean): boolean;
   /** Runs what chooses a channel to a payee, behind all that were asked to before. */
   inTurn<Result>(payee: Uint8Array, choose: () => Promise<Result>): Promise<Result>;
 }
@@ -42,6 +48,14 @@ export function createSharing(): Sharing {
         if (need > (needs.get(torrent) ?? 0n)) needs.set(torrent, need);
       }
       return [...needs.values()].reduce((sum, need) => sum + need, 0n);
+    },
+    isTaken(channel, infohash, byTicks) {
+      const own = toHex(infohash);
+      for (const claim of claims.values()) {
+        const isOther = claim.channel === channel && toHex(claim.infohash) !== own;
+        if (isOther && (byTicks || claim.byTicks)) return true;
+      }
+      return false;
     },
     inTurn(payee, choose) {
       const key = toHex(payee);

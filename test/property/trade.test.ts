@@ -19,7 +19,8 @@ function termsOf(draw: Chance, losses: number): TradeTerms {
   const pieces = 2 + draw.below(8);
   const priceMiB = draw.pick([64n, 100n, 1_000_003n, 488_281_250_000_007n]);
   const price = (bytes: number): bigint => Tariff.price(priceMiB, BigInt(bytes));
-  const minStep = draw.pick([0n, 0n, price(2 * pieceLength)]);
+  const minStep = draw.pick([0n, 0n, price(2 * pieceLength), price(1.625 * pieceLength)]);
+  const prepays = [0n, price(pieceLength), price(3 * pieceLength)];
   const least = minStep + price(pieceLength) + price(BLOCK);
   const ticks = draw.pick(['off', 'offer', 'require', 'require'] as const);
   return {
@@ -29,13 +30,13 @@ function termsOf(draw: Chance, losses: number): TradeTerms {
       priceMiB,
       windowBytes: BigInt(draw.pick([pieceLength, 4 * pieceLength, 1 << 20])),
       minStep,
-      prepay: draw.pick([0n, price(pieceLength)]),
+      prepay: draw.pick(prepays),
       // What is lost counts against the limit for good.
       exposureMax: losses === 0 ? least : 200n * least,
       ticks,
     },
     payTicks: ticks === 'require' || draw.percent(60),
-    prepayMax: draw.pick([0n, price(pieceLength)]),
+    prepayMax: draw.pick(prepays),
     deposit: price(pieces * pieceLength) + 100n * price(pieceLength),
   };
 }

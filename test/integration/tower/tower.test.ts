@@ -260,7 +260,10 @@ describe('an outage', () => {
         await until(async () => (await credit(payee)) === 70n * BTT);
         relay.fault = () => undefined;
         // The chain knows of it a little before the tower's own books do.
-        await until(async () => (await box.claims())[0]!.state === 'settled');
+        await until(async () => {
+          const [claim] = await box.claims();
+          return claim!.state === 'settled' && claim!.transaction !== undefined;
+        });
         const sender = formatAddress(ground.accounts[3]!.address);
         const { gasToday } = (await party.tower.status()).clients[0]!;
         const { transaction } = (await box.claims())[0]!;

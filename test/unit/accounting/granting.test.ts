@@ -155,7 +155,7 @@ function makeByBlock() {
     ...{
       offer: { priceMiB: 640n },
       requiresTicks: true,
-      takesTicks: true,
+      paysTicks: true,
       prices: { piece: 40n, block: 10n, full: 40n },
     },
     ...{ deliveredBytes: 0, forgivenBytes: 0n },
@@ -221,7 +221,7 @@ test('a block of a piece that has not left is not given up because another one o
 
 test('where no ticks are taken a piece is granted whole, also on a channel that has a chain', async () => {
   const { session, granting, block } = makeByBlock();
-  Object.assign(session, { requiresTicks: false, takesTicks: false });
+  Object.assign(session, { requiresTicks: false, paysTicks: false });
   Object.assign(session.account, { chain: new Uint8Array(124), credit: { window: 40n, defaulted: 0n } });
   expect(isByBlock(session)).toBe(false);
   // Whoever serves it takes any other answer than to wait for the whole piece.
@@ -254,7 +254,7 @@ function makeUneven(window: (prices: { piece: bigint; block: bigint }) => bigint
   const [piece, block] = [price(65_536n), price(16_384n)];
   Object.assign(session, {
     ...{ offer: { priceMiB }, prices: { piece, block, full: piece }, grantedBytes },
-    ...{ requiresTicks: true, takesTicks: true, terms: { ...terms, exposureMax: 10n ** 18n } },
+    ...{ requiresTicks: true, paysTicks: true, terms: { ...terms, exposureMax: 10n ** 18n } },
   });
   const granted = price(grantedBytes);
   Object.assign(session.account, {
@@ -313,4 +313,54 @@ test('what is left of a piece comes before the pieces behind it, also when more 
   expect(await answer).toEqual([49_152, 16_384]);
   expect(asked.map((grant) => (grant as { bytes: number }).bytes)).toEqual([32_768, 16_384, 16_384]);
   granting.wake(account);
+});
+
+/** Two sessions of a channel that was granted 40 before and was paid nothing of it. */
+function makeReturning() {
+  const [session, other] = [makeSession(), makeSession()];
+  const { account } = session;
+  const books = { authorized: 0n, granted: 40n, writtenOff: 0n, deposit: 1_000n };
+  Object.assign(account, { ...books, grantedIdle: 40n, credit: { window: 40n, defaulted: 0n } });
+  const before = { authorizedBefore: 0n, grantedBefore: 40n, deliveredBytes: 0, forgivenBytes: 0n };
+  Object.assign(session, before);
+  Object.assign(other, { ...before, account, index: 1 });
+  account.sessions.add(other);
+  const book: Book = {
+    async commit(commands) {
+      for (const command of commands) if (command.kind === 'write_off') books.writtenOff += command.amount;
+      return commands.map(() => ({ ...books, status: 'ok', channel: 0 }) as Outcome);
+    },
+    screen: () => [],
+  };
+  const granting = createGranting(
+    { book, intake: { join: (_session, work) => work() }, clock: systemClock, isRetired: () => false },
+    { onResume: () => {}, onLate: () => {}, onDepositExhausted: () => {}, onFailure: () => {} },
+  );
+  return { session, other, account, books, granting };
+}
+
+test('what was lost before is given up by the first of several sessions that shows what was signed', async () => {
+  const { session, other, account, books, granting } = makeReturning();
+  // What the other was granted meanwhile may still be paid.
+  Object.assign(account, { granted: 55n });
+  books.granted = 55n;
+  session.shown = 10n;
+  await granting.forgive(session);
+  expect(books.writtenOff).toBe(30n);
+  expect(account.credit.defaulted).toBe(30n);
+  other.shown = 10n;
+  await granting.forgive(other);
+  expect(books.writtenOff).toBe(30n);
+});
+
+test('what a session had lost is given up when its end is noticed after the next one has begun', async () => {
+  const { session, other, account, books, granting } = makeReturning();
+  Object.assign(account, { grantedIdle: 0n });
+  other.shown = 25n;
+  await granting.forgive(other);
+  expect(books.writtenOff).toBe(0n);
+  other.resynced = true;
+  await granting.end(session);
+  expect(books.writtenOff).toBe(15n);
+  expect(account.credit.defaulted).toBe(15n);
 });

@@ -52,7 +52,7 @@ function makeStand() {
     prices: { piece: 1_000n, block: UNIT, full: 1_000n },
     offer: { priceMiB: 1n << 20n },
     requiresTicks: true,
-    takesTicks: true,
+    paysTicks: true,
     resynced: true,
     grantedBytes: 0n,
     deliveredBytes: 0,
@@ -93,6 +93,17 @@ test('what came while another was under way earns what it pays, not what both pa
   expect(account.authorized).toBe(5n * UNIT);
   // Two blocks more than it has paid.
   expect(account.credit.window).toBe(2n * UNIT + 5n * UNIT);
+});
+
+test('a session pays by ticks once its payer has shown one, whatever its channel is paid by elsewhere', () => {
+  const { taking, counterOf, account } = makeStand();
+  const counter = counterOf();
+  counter.session.paysTicks = false;
+  account.chain = rowOf(0);
+  void taking.voucher(counter, new Uint8Array(76).fill(1), false);
+  expect(counter.session.paysTicks).toBe(false);
+  void taking.tickVoucher(counter, rowOf(0));
+  expect(counter.session.paysTicks).toBe(true);
 });
 
 test('what a grant has brought along already still earns its credit', async () => {
