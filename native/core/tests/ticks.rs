@@ -3,8 +3,13 @@
 
 mod support;
 
-use piecework_core::amount::AMOUNT_MAX;
+use piecework_core::amount::{AMOUNT_MAX, Amount};
 use piecework_core::ledger::Ledger;
+use piecework_core::ledger::command::Role;
+use piecework_core::ledger::event::Event;
+use piecework_core::ledger::evolve::evolve;
+use piecework_core::ledger::snapshot;
+use piecework_core::ledger::state::State;
 use piecework_core::records::command as at;
 use piecework_core::records::outcome::outcome;
 use piecework_core::records::row;
@@ -496,4 +501,37 @@ fn what_was_revealed_ahead_and_lost_stays_in_the_budget() {
     assert_eq!(one(&ledger, receive(1, 0, 512 * KIB)), "ok");
     assert_eq!(one(&ledger, reveal(1, 32, 0)), "ok");
     assert_eq!(one(&ledger, reveal(1, 33, 0)), "exceeds_granted");
+}
+
+#[test]
+fn an_event_with_a_tick_of_elsewhere_does_not_fit() {
+    let chain = chain(1, 0, 100, 40);
+    let put = Event::ChannelPut {
+        role: Role::Payee,
+        voucher_key: [1; 20],
+        payee: [2; 20],
+        deposit: Amount::ZERO,
+        settled: Amount::ZERO,
+        close_at: 0,
+        block: 1,
+        key_index: 0,
+    };
+    let row = chain.row(3);
+    let set = Event::ChainSet { channel: 0, row };
+    let ticked = |count, of| Event::Ticked {
+        channel: 0,
+        count,
+        tick: chain.tick(of),
+    };
+    let mut state = State::default();
+    for event in [put, set, ticked(5, 5)] {
+        assert!(evolve(&mut state, &event).is_ok());
+    }
+    for (count, of) in [(6, 7), (7, 6), (5, 5), (4, 4)] {
+        assert!(evolve(&mut state, &ticked(count, of)).is_err());
+    }
+    // What did fit can be written and read.
+    let mut bytes = Vec::new();
+    snapshot::write(&state, &mut bytes).unwrap();
+    assert!(snapshot::read(&mut &bytes[..], bytes.len() as u64, true).is_ok());
 }

@@ -10,7 +10,7 @@ use crate::ledger::decide::NOTE_SIZE_MAX;
 use crate::ledger::event::Event;
 use crate::ledger::state::{Chain, Channel, Outstanding, Session, State};
 use crate::status::Status;
-use crate::tick_row::{Tick, TickRow};
+use crate::tick_row::{self, Tick, TickRow};
 use crate::voucher::Row;
 
 /// An event that cannot follow the state.
@@ -258,7 +258,12 @@ fn set_chain(channel: &mut Channel, row: TickRow) -> Result<(), Misfit> {
 
 fn advance_chain(channel: &mut Channel, count: u16, tick: &Tick) -> Result<(), Misfit> {
     let chain = channel.chain.as_mut().ok_or(Misfit)?;
-    if count <= chain.row.count() || count > chain.row.length() {
+    let known = chain.row;
+    if count <= known.count() || count > known.length() {
+        return Err(Misfit);
+    }
+    // A checkpoint of a chain whose tick does not lead to its root would not be read back.
+    if tick_row::walk(tick, count - known.count()) != known.tick() {
         return Err(Misfit);
     }
     chain.row = chain.row.with_tick(count, tick);
