@@ -20,9 +20,11 @@ function termsOf(draw: Chance, losses: number): TradeTerms {
   const priceMiB = draw.pick([64n, 100n, 1_000_003n, 488_281_250_000_007n]);
   const price = (bytes: number): bigint => Tariff.price(priceMiB, BigInt(bytes));
   const minStep = draw.pick([0n, 0n, price(2 * pieceLength), price(1.625 * pieceLength)]);
-  const prepays = [0n, price(pieceLength), price(3 * pieceLength)];
   const least = minStep + price(pieceLength) + price(BLOCK);
   const ticks = draw.pick(['off', 'offer', 'require', 'require'] as const);
+  // A step and a prepay together: wire.md 4 says when a payer waits.
+  const isPrepaid = minStep === 0n || ticks === 'require';
+  const prepays = isPrepaid ? [0n, price(pieceLength), price(3 * pieceLength)] : [0n];
   return {
     pieceLength,
     totalBytes: (pieces - 1) * pieceLength + 1 + draw.below(pieceLength),
