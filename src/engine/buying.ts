@@ -101,13 +101,11 @@ export async function startBuying(options: BuyingOptions): Promise<Buying> {
 
   async function choose(offer: Offer, link: PayLink): Promise<PayingChannel | undefined> {
     const budget = await ledger.budget(infohash);
-    const reserved = budget?.reserved ?? 0n;
-    const unspent = options.budget - (budget?.spent ?? 0n) - reserved;
+    const unspent = options.budget - (budget?.spent ?? 0n) - (budget?.reserved ?? 0n);
     const bytesLeft = BigInt(options.bytesLeft());
-    const rest = Tariff.price(offer.priceMiB, bytesLeft);
-    const price = rest > reserved ? rest - reserved : 0n;
+    const price = Tariff.price(offer.priceMiB, bytesLeft);
     // What costs nothing takes a channel all the same.
-    const need = min(rest === 0n && bytesLeft > 0n ? 1n : price, unspent);
+    const need = min(price === 0n && bytesLeft > 0n ? 1n : price, unspent);
     const own = (await ledger.channels()).filter(
       (channel) => channel.role === 'payer' && sameBytes(channel.payee, offer.payee),
     );
@@ -117,9 +115,11 @@ export async function startBuying(options: BuyingOptions): Promise<Buying> {
     const open = (await book.refresh(own)).filter((channel) => Lifecycle.phase(channel, 0n) === 'open');
     const byTicks = isByTicks(offer);
     const apart = open.filter(({ index }) => !sharing.isTaken(index, infohash, byTicks));
-    // What is left in each, and what of it no other torrent counts on; in the order of the latter.
+    // What is left in each for this torrent, and what of it no other counts on; in the order of the latter.
+    const held = await heldBy();
     const funds = (options.mayOpen ? apart : open).map((channel) => {
-      const [all, claimed] = [left(channel), claims.get(channel.index) ?? 0n];
+      const all = left(channel) + (held.get(channel.index) ?? 0n);
+      const claimed = claims.get(channel.index) ?? 0n;
       return { channel, all, free: all > claimed ? all - claimed : 0n };
     });
     const best = funds.sort((a, b) => (a.free < b.free ? 1 : -1))[0];
@@ -189,7 +189,7 @@ export async function startBuying(options: BuyingOptions): Promise<Buying> {
         channel: channel.index,
         infohash,
         byTicks: isByTicks(offer),
-        needed: () => needed(offer.priceMiB, amount),
+        needed: () => needed(channel.index, offer.priceMiB, amount),
       });
     }
     options.onEvent({
@@ -203,11 +203,19 @@ export async function startBuying(options: BuyingOptions): Promise<Buying> {
     return channel;
   }
 
-  /** What the rest of the torrent costs, as far as it was to come from `amount` and is not reserved. */
-  async function needed(priceMiB: bigint, amount: bigint): Promise<bigint> {
-    const reserved = (await ledger.budget(infohash))?.reserved ?? 0n;
-    const rest = Tariff.price(priceMiB, BigInt(options.bytesLeft())) - reserved;
-    return rest > 0n ? min(rest, amount) : 0n;
+  /** By channel: what pieces of this torrent that are under way have reserved. */
+  async function heldBy(): Promise<Map<number, bigint>> {
+    const held = new Map<number, bigint>();
+    for (const { channel, reserved } of await ownSessions())
+      held.set(channel, (held.get(channel) ?? 0n) + reserved);
+    return held;
+  }
+
+  /** What the rest of the torrent costs, as far as it was to come from `amount` of a channel and is not reserved there. */
+  async function needed(channel: number, priceMiB: bigint, amount: bigint): Promise<bigint> {
+    const held = (await heldBy()).get(channel) ?? 0n;
+    const rest = min(Tariff.price(priceMiB, BigInt(options.bytesLeft())), amount);
+    return rest > held ? rest - held : 0n;
   }
 
   const payer = createPayer(
