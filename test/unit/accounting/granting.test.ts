@@ -17,7 +17,14 @@ import type { Command, Outcome } from '../../../src/native/records.js';
 const terms = { exposureMax: 100n, windowMax: 100n, minStep: 0n };
 
 function makeSession(): PayeeSession {
-  const account = { credit: Credit.initial(10n), sessions: new Set(), closing: false, changes: 0 };
+  const amounts = { granted: 0n, writtenOff: 0n, authorized: 0n };
+  const account = {
+    ...amounts,
+    credit: Credit.initial(10n),
+    sessions: new Set(),
+    closing: false,
+    changes: 0,
+  };
   const session = {
     link: { closed: false },
     index: 0,
