@@ -127,7 +127,7 @@ export class Engine implements Ops.Operations {
   #fail: (reason: unknown) => void = () => {};
   #closing: Promise<void> | undefined;
   readonly #fetches = new Set<AbortController>();
-  /** What was signed on our channels: one head for each, whichever torrents it pays. */
+  /** One for all downloads and wires that pay: the heads of our channels, and who counts on what of them. */
   readonly #sharing = createSharing();
   /** Infohashes that are seeded or fetched now. */
   readonly #busy = new Set<string>();

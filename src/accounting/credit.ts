@@ -46,8 +46,8 @@ export function unpaidMax(credit: Credit, terms: CreditTerms, piecePrice: bigint
 
 /**
  * Credit after an accepted voucher that raised the head by `paid`. One that pays several pieces earns what a voucher
- * for each of them would have; less than a piece earns nothing. The window grows up to `full` at least: a piece and what
- * may be paid ahead. What was paid ahead of a piece that was lost pays the payer's next one, so it stays unpaid here.
+ * for each of them would have; less than a piece earns nothing. The window grows up to `full` at least: a piece, what may
+ * be paid ahead, and a step. What was paid ahead of a piece that was lost pays the payer's next one, so it stays unpaid here.
  */
 export function afterVoucher(
   credit: Credit,

@@ -19,7 +19,7 @@ export interface Sharing {
   readonly heads: Heads;
   claim(link: PayLink, claim: Claim): void;
   release(link: PayLink): void;
-  /** What other torrents will still need of a channel, in base units. Costs O(connections that pay). */
+  /** What other torrents will still need of a channel, in base units. Costs a read of the sessions for each connection that pays from it. */
   claimedByOthers(channel: number, infohash: Uint8Array): Promise<bigint>;
   /**
    * Whether another torrent is paid from a channel, and one of the two by ticks: what is ahead on one is not what the other

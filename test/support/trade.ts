@@ -14,11 +14,9 @@ import * as Tariff from '../../src/accounting/tariff.js';
 import type { ChannelFacts, Domain } from '../../src/channels/channel.js';
 import type { PayLink } from '../../src/channels/link.js';
 import type { Message } from '../../src/channels/message.js';
-import type { Clock } from '../../src/clock.js';
 import { settleLeftovers } from '../../src/engine/buying.js';
 import { recoverWith } from '../../src/engine/selling.js';
 import { Ledger } from '../../src/ledger/ledger.js';
-import { blockBytesMax, blockHeadBytes } from '../../src/limits.js';
 import { call } from '../../src/native/binding.js';
 import { type Executor, inline } from '../../src/native/executor.js';
 import { type Outcome, statusesOf, writeTicks, writeVouchers } from '../../src/native/records.js';
@@ -28,8 +26,10 @@ import * as Seeders from '../../src/torrent/seeder.js';
 import { toHex } from '../../src/units.js';
 import * as Messages from '../../src/wire/messages.js';
 import { keyNamed } from './agreement.js';
+import { BuyerEnd, Cable, isAt, SellerEnd } from './cable.js';
 import type { Chance } from './chance.js';
 import { temporary } from './engines.js';
+import { Time } from './idle-time.js';
 
 export interface TradeTerms {
   readonly pieceLength: number;
@@ -88,71 +88,6 @@ interface Side {
   dead: boolean;
   readonly ledger: Ledger;
   readonly book: Book;
-}
-
-class Time implements Clock {
-  nowMs = 0;
-  #tasks: Array<{ readonly atMs: number; readonly run: () => void }> = [];
-
-  monotonicMs(): number {
-    return this.nowMs;
-  }
-  unixSeconds(): bigint {
-    return 1_800_000_000n + BigInt(Math.floor(this.nowMs / 1000));
-  }
-  after(delayMs: number, run: () => void): () => void {
-    const task = { atMs: this.nowMs + delayMs, run };
-    this.#tasks.push(task);
-    return () => {
-      this.#tasks = this.#tasks.filter((one) => one !== task);
-    };
-  }
-  every(periodMs: number, run: () => void): () => void {
-    let cancel = (): void => {};
-    const again = (): void => {
-      cancel = this.after(periodMs, () => {
-        again();
-        run();
-      });
-    };
-    again();
-    return () => cancel();
-  }
-  /** Runs what is due next. */
-  pass(): void {
-    const [next] = [...this.#tasks].sort((a, b) => a.atMs - b.atMs);
-    if (!next) throw new Error('nobody waits for anything');
-    this.#tasks = this.#tasks.filter((one) => one !== next);
-    this.nowMs = Math.max(this.nowMs, next.atMs);
-    next.run();
-  }
-}
-
-/** Both ends of a connection, and what is under way between them. */
-class Cable {
-  readonly #ways: Readonly<Record<'payee' | 'payer', Array<() => void>>> = { payee: [], payer: [] };
-  closed = false;
-  readonly #onCut: () => void;
-
-  constructor(onCut: () => void) {
-    this.#onCut = onCut;
-  }
-  get empty(): boolean {
-    return this.#ways.payee.length + this.#ways.payer.length === 0;
-  }
-  put(to: 'payee' | 'payer', deliver: () => void): void {
-    if (!this.closed) this.#ways[to].push(deliver);
-  }
-  deliver(draw: Chance): void {
-    const { payee, payer } = this.#ways;
-    const way = payee.length === 0 || (payer.length > 0 && draw.percent(50)) ? payer : payee;
-    way.shift()?.();
-  }
-  cut(): void {
-    if (this.closed) return;
-    this.closed = true;
-    this.#onCut();
-  }
 }
 
 class Trade {
@@ -570,91 +505,4 @@ class Trade {
     const session = (await this.#seller!.side.ledger.sessions()).at(-1);
     return `stalled: no piece for ${STALL_MS} ms\n${JSON.stringify({ payer, payee, session }, show, 1)}`;
   }
-}
-
-/** The payee's end of a connection. */
-class SellerEnd implements Seeders.SeedPeer {
-  readonly id = ids++;
-  readonly fast = true;
-  peerInterested = true;
-  link: PayLink | undefined;
-  buyer: BuyerEnd | undefined;
-  readonly #cable: Cable;
-  readonly #fetcher: Fetchers.Fetcher;
-  readonly #left: (bytes: number) => void;
-
-  constructor(cable: Cable, fetcher: Fetchers.Fetcher, left: (bytes: number) => void) {
-    [this.#cable, this.#fetcher, this.#left] = [cable, fetcher, left];
-  }
-  choke(): void {
-    this.#say((buyer) => {
-      buyer.peerChoking = true;
-      this.#fetcher.choked(buyer);
-    });
-  }
-  unchoke(): void {
-    this.#say((buyer) => {
-      buyer.peerChoking = false;
-      this.#fetcher.unchoked(buyer);
-    });
-  }
-  sendRoom(): number {
-    return Number.POSITIVE_INFINITY;
-  }
-  sendBlock(index: number, offset: number, bytes: Uint8Array): void {
-    const copy = bytes.slice();
-    setImmediate(() => this.#cable.closed || this.#left(copy.length));
-    this.#say((buyer) => this.#fetcher.block(buyer, index, offset, copy));
-  }
-  sendBlocks(index: number, offset: number, frames: Uint8Array): void {
-    const step = blockHeadBytes + blockBytesMax;
-    for (let at = 0, from = offset; at < frames.length; at += step, from += blockBytesMax)
-      this.sendBlock(index, from, frames.subarray(at + blockHeadBytes, at + step));
-  }
-  rejectRequest(index: number, offset: number, length: number): void {
-    this.#say((buyer) => this.#fetcher.rejected(buyer, index, offset, length));
-  }
-  destroy(): void {
-    this.#cable.cut();
-  }
-  #say(deliver: (buyer: BuyerEnd) => void): void {
-    this.#cable.put('payer', () => deliver(this.buyer!));
-  }
-}
-
-/** The payer's end of a connection. */
-class BuyerEnd implements Fetchers.FetchPeer {
-  readonly id = ids++;
-  readonly fast = true;
-  readonly reqq = 2_000;
-  peerChoking = true;
-  link: PayLink | undefined;
-  readonly #cable: Cable;
-  readonly #seeder: Seeders.Seeder;
-  readonly #seller: SellerEnd;
-
-  constructor(cable: Cable, seeder: Seeders.Seeder, seller: SellerEnd) {
-    [this.#cable, this.#seeder, this.#seller] = [cable, seeder, seller];
-  }
-  has(): boolean {
-    return true;
-  }
-  interested(): void {}
-  notInterested(): void {}
-  have(): void {}
-  request(index: number, offset: number, length: number): void {
-    this.#cable.put('payee', () => this.#seeder.request(this.#seller, index, offset, length));
-  }
-  cancel(index: number, offset: number, length: number): void {
-    this.#cable.put('payee', () => this.#seeder.cancel(this.#seller, index, offset, length));
-  }
-  destroy(): void {
-    this.#cable.cut();
-  }
-}
-
-let ids = 1;
-
-function isAt(peer: Seeders.SeedPeer): peer is SellerEnd {
-  return (peer as SellerEnd).link?.closed === false;
 }
