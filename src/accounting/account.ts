@@ -87,15 +87,11 @@ export function isByBlock({ requiresTicks, paysTicks }: PayeeSession): boolean {
   return requiresTicks || paysTicks;
 }
 
-/**
- * What the next grant is held against: the price of what credit is counted in, and the terms for it. Where ticks are only
- * offered, a channel may owe a step and a piece whatever it is paid by.
- */
+/** What the next grant is held against: the price of what credit is counted in, and the terms for it. A tick is no step. */
 export function unitOf(session: PayeeSession): { readonly price: bigint; readonly terms: CreditTerms } {
-  const { prices, terms, requiresTicks } = session;
+  const { prices, terms } = session;
   if (!isByBlock(session)) return { price: prices.piece, terms };
-  const minStep = requiresTicks ? 0n : terms.minStep + prices.piece - prices.block;
-  return { price: prices.block, terms: { ...terms, minStep } };
+  return { price: prices.block, terms: { ...terms, minStep: 0n } };
 }
 
 /** The window that a channel begins with, and falls back to. */

@@ -69,7 +69,7 @@ export async function reveal(book: Book, one: TickSession): Promise<void> {
 }
 
 async function step(book: Book, one: TickSession): Promise<void> {
-  const { head, plan, session, link } = one;
+  const { head, plan, session } = one;
   const advance = one.received();
   const payable = head.due + (advance < plan.prepay ? advance : plan.prepay);
   if (payable < head.authorized + plan.unit) return payRest(book, one);
@@ -91,7 +91,7 @@ async function step(book: Book, one: TickSession): Promise<void> {
     // What is left behind the end of a chain is paid by the next one.
     one.again ||= count === length;
   }
-  if (!link.closed && head.authorized > head.sent) show(head, link, false);
+  showMore(one);
 }
 
 /**
@@ -99,9 +99,13 @@ async function step(book: Book, one: TickSession): Promise<void> {
  * a stranger's window has room for no block beside it.
  */
 async function payRest(book: Book, one: TickSession): Promise<void> {
-  const { head, plan, link } = one;
+  const { head, plan } = one;
   if (head.due <= head.authorized || head.authorized >= plan.unit) return;
-  if ((await openChain(book, one)) && !link.closed && head.authorized > head.sent) show(head, link, false);
+  if (await openChain(book, one)) showMore(one);
+}
+
+function showMore({ head, link }: TickSession): void {
+  if (!link.closed && head.authorized > head.sent) show(head, link, false);
 }
 
 async function openChain(book: Book, { session, plan, head }: TickSession): Promise<boolean> {

@@ -238,18 +238,17 @@ test('where no ticks are taken a piece is granted whole, also on a channel that 
   expect(session.grantedBytes).toBe(0n);
 });
 
-test('a chain from before leaves a payer by pieces room for its step where ticks are only offered', () => {
+test('who pays by pieces has room for its step, who has shown a tick needs none', () => {
   const { session } = makeByBlock();
   const stepTerms = { exposureMax: 500n, windowMax: 500n, minStep: 100n };
-  Object.assign(session, { requiresTicks: false, terms: stepTerms });
-  Object.assign(session.account, { chain: new Uint8Array(124) });
+  Object.assign(session, { requiresTicks: false, paysTicks: false, terms: stepTerms });
   const limitOf = (): bigint => {
     const { price, terms: held } = unitOf(session);
     return Credit.unpaidMax(session.account.credit, held, price);
   };
-  // Stalled with less room than a block, it has three whole pieces of 40 at least: more than the step.
+  // Stalled with less room than a piece of 40, it owes more than the step.
   expect(limitOf()).toBe(140n);
-  Object.assign(session, { requiresTicks: true });
+  session.paysTicks = true;
   expect(limitOf()).toBe(20n);
 });
 

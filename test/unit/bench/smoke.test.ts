@@ -75,6 +75,14 @@ function bench(flags: readonly string[], timeout: number): Run {
   return { output, rows: JSON.parse(readFileSync(file, 'utf8')) as Row[] };
 }
 
+let whole: Run | undefined;
+
+/** Every bench of ours on tiny sizes, gone through once. */
+function wholeRun(): Run {
+  whole ??= bench(['--smoke', '--no-peers'], 300_000);
+  return whole;
+}
+
 /** Expects the rows of the named benches, or of all, with figures wherever there is a rival. */
 function expectRows(rows: readonly Row[], withPeers: boolean, names?: readonly string[]): void {
   const byId = new Map(rows.map((row) => [row.id, row]));
@@ -100,7 +108,7 @@ function expectRows(rows: readonly Row[], withPeers: boolean, names?: readonly s
 
 describe('npm run bench', () => {
   it('goes through every bench of ours in smoke mode', () => {
-    const { rows, output } = bench(['--smoke', '--no-peers'], 300_000);
+    const { rows, output } = wholeRun();
     expectRows(rows, false);
     for (const row of rows) expect(Object.keys(row)).toEqual(['id', 'ours', 'peer', 'ratio', 'unit']);
     expect(output).toContain('their columns stay empty');
@@ -108,9 +116,8 @@ describe('npm run bench', () => {
   }, 310_000);
 
   it('reports gas as the chain counts it, the same in every run', () => {
-    const gas = () => bench(['--smoke', '--no-peers', '--only', 'gas'], 300_000).rows;
-    const rows = gas();
-    expect(gas()).toEqual(rows);
+    const rows = wholeRun().rows.filter(({ id }) => id.startsWith('gas.'));
+    expect(bench(['--smoke', '--no-peers', '--only', 'gas'], 300_000).rows).toEqual(rows);
     const used = (id: string): number => rows.find((row) => row.id === id)!.ours;
     expect(used('gas.settle.1000')).toBeLessThan(used('gas.settle.100'));
     expect(used('gas.settle.100')).toBeLessThan(used('gas.settle.10'));
