@@ -42,6 +42,7 @@ import * as Executors from './native/executor.js';
 import type { Account } from './settlement/account.js';
 import { tiersOf } from './settlement/tiers.js';
 import { toHex } from './units.js';
+import { VERSION } from './version.js';
 import * as Sessions from './wire/session.js';
 
 export interface EngineOptions {
@@ -268,7 +269,7 @@ export class Engine implements Ops.Operations {
     const { account } = this.#options;
     const { chainId, hub } = this.#side.domain;
     return {
-      version: '0.1.0',
+      version: VERSION,
       chainId: String(chainId),
       hub: Views.addressView(hub),
       address: account && Views.addressView(account.address),

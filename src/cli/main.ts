@@ -7,6 +7,7 @@ import { realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { setFlagsFromString } from 'node:v8';
 import { Command, CommanderError } from 'commander';
+import { VERSION } from '../version.js';
 import { addChainCommands } from './chain.js';
 import { addChannelCommands } from './channel.js';
 import type { CommonFlags } from './context.js';
@@ -29,7 +30,7 @@ Exit status: 0 done, 1 a bug, 2 wrong usage, 3 wrong input, 4 disk, 5 ledger, 6 
 function build(): Command {
   const program = new Command('piecework')
     .description('Pay for BitTorrent pieces, and be paid for serving them.')
-    .version('0.1.0')
+    .version(VERSION)
     .option('--data-dir <folder>', 'where wallet, ledger and settings are (default: ~/.piecework)')
     .option('--chain <name>', 'bttc, donau, ethereum, bnb, local, or a profile file (default: bttc)')
     .option('--rpc <urls>', 'nodes of that chain, separated by commas')

@@ -8,6 +8,7 @@ import { createSocket } from 'node:dgram';
 import { isIP } from 'node:net';
 import { PieceworkError } from '../errors.js';
 import { MIB } from '../units.js';
+import { VERSION } from '../version.js';
 import * as Bencode from './bencode.js';
 
 export type Event = 'started' | 'stopped' | 'completed' | undefined;
@@ -73,7 +74,7 @@ async function overHttp(url: string, what: Announce, signal: AbortSignal | undef
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   const response = await fetch(`${url}${url.includes('?') ? '&' : '?'}${fields.join('&')}`, {
     signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
-    headers: { 'user-agent': 'Piecework/0.1.0', connection: 'close' },
+    headers: { 'user-agent': `Piecework/${VERSION}`, connection: 'close' },
   });
   if (!response.ok) throw new Error(`the tracker answered ${response.status}`);
   return parseAnswer(await bounded(response));

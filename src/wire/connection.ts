@@ -9,6 +9,7 @@ import Wire, { type WireExtensionConstructor } from 'bittorrent-protocol';
 import type { Clock } from '../clock.js';
 import { requestsPerPeerMax, sendQueueBytesMax } from '../limits.js';
 import { toHex } from '../units.js';
+import { VERSION } from '../version.js';
 import * as Framing from './framing.js';
 import type { CloseReason } from './guard.js';
 import * as Guard from './guard.js';
@@ -16,7 +17,7 @@ import * as Outlets from './outlet.js';
 import type { Peer } from './peer.js';
 import * as Peers from './peer.js';
 
-export const CLIENT_NAME = 'Piecework 0.1.0';
+export const CLIENT_NAME = `Piecework ${VERSION}`;
 
 /** A torrent that connections may be for. */
 export interface SessionTorrent {

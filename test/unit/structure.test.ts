@@ -15,10 +15,11 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   units: ['errors'],
   limits: ['units'],
   clock: [],
+  version: [],
   native: ['errors', 'units', 'limits', 'clock'],
   channels: ['errors', 'units', 'limits', 'clock'],
-  wire: ['errors', 'units', 'limits', 'clock', 'channels'],
-  torrent: ['errors', 'units', 'limits', 'clock', 'channels', 'native'],
+  wire: ['errors', 'units', 'limits', 'clock', 'version', 'channels'],
+  torrent: ['errors', 'units', 'limits', 'clock', 'version', 'channels', 'native'],
   accounting: ['errors', 'units', 'limits', 'clock', 'channels', 'native'],
   ledger: ['errors', 'units', 'limits', 'clock', 'channels', 'native'],
   settlement: ['errors', 'units', 'limits', 'clock', 'channels'],
@@ -28,6 +29,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'units',
     'limits',
     'clock',
+    'version',
     'native',
     'channels',
     'wire',
@@ -39,7 +41,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   ],
   index: ['errors', 'units', 'config', 'engine', 'settlement'],
   api: ['errors', 'units', 'limits', 'clock', 'channels', 'config', 'engine'],
-  cli: ['errors', 'units', 'limits', 'clock', 'channels', 'config', 'engine', 'api'],
+  cli: ['errors', 'units', 'limits', 'clock', 'version', 'channels', 'config', 'engine', 'api'],
 };
 
 /** Outside power → the only files that may reach for it. */

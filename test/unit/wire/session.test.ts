@@ -3,6 +3,7 @@ import Wire from 'bittorrent-protocol';
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../../src/clock.js';
 import { sendQueueBytesMax } from '../../../src/limits.js';
+import { VERSION } from '../../../src/version.js';
 import * as Session from '../../../src/wire/session.js';
 import {
   type Bench,
@@ -53,7 +54,7 @@ describe('a session', () => {
     expect(Buffer.from(here.peerId)).toEqual(Buffer.from(peerIdOf('l')));
     expect(Buffer.from(here.localPeerId)).toEqual(Buffer.from(peerIdOf('s')));
     expect(Buffer.from(there.peerId).toString('latin1')).toMatch(/^-PW0100-/);
-    expect(there.client).toBe('Piecework 0.1.0');
+    expect(there.client).toBe(`Piecework ${VERSION}`);
     expect(there.reqq).toBe(2048);
     await close();
   });
