@@ -9,6 +9,7 @@ import type { Offer, Receipt } from '../channels/terms.js';
 import type { Outcome } from '../native/records.js';
 import { toHex } from '../units.js';
 import { blockWindow, type Credit, type CreditTerms } from './credit.js';
+import type { Submission } from './intake.js';
 
 /** What pieces of a torrent and their blocks cost, in base units. A short piece has one block and no more. */
 export interface Prices {
@@ -35,9 +36,9 @@ export interface ChannelAccount {
   closing: boolean;
   /** Counts what happened to the channel, so that a grant refused meanwhile is tried again. */
   changes: number;
-  /** The 76-byte row of the plain head; zeros when there is none. */
-  row: Uint8Array;
-  /** The current tick row of 124 bytes with its newest tick: newer than the plain head, and claims what is authorized. */
+  /** The 76-byte row of the plain head; zeros when there is none. Written in place. */
+  readonly row: Uint8Array;
+  /** The current tick row of 124 bytes with its newest tick: newer than the plain head, and claims what is authorized. Written in place. */
   chain: Uint8Array | undefined;
   readonly sessions: Set<PayeeSession>;
   cancelDefault: (() => void) | undefined;
@@ -116,6 +117,15 @@ export function adopt(account: ChannelAccount, outcome: Outcome): void {
   account.granted = outcome.granted;
   account.writtenOff = outcome.writtenOff;
   account.deposit = outcome.deposit;
+}
+
+/** Takes over the row of an accepted voucher or tick. What came off the wire is not kept itself: it lies on a slab. */
+export function adoptRow(account: ChannelAccount, kind: Submission['kind'], row: Uint8Array): void {
+  if (kind === 'voucher') {
+    account.row.set(row);
+    account.chain = undefined;
+  } else if (account.chain) account.chain.set(row);
+  else account.chain = row.slice();
 }
 
 /** Takes over what the chain says. */

@@ -125,8 +125,8 @@ export function createAccounts(
       writtenOff: booked?.writtenOff ?? 0n,
       closing: false,
       changes: 0,
-      row: booked?.row ?? NONE,
-      chain: booked?.tickRow,
+      row: (booked?.row ?? NONE).slice(),
+      chain: booked?.tickRow?.slice(),
       sessions: new Set(),
       cancelDefault: undefined,
     };

@@ -202,7 +202,7 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
     const claim = Tick.claimOf(row);
     if (claim > head.authorized) {
       const [outcome] = await ports.book.commit([{ kind: 'adopt_ticks', channel: head.index, row }]);
-      if (outcome!.status === 'ok') publish(head, { ...outcome!, tickRow: row });
+      if (outcome!.status === 'ok') publish(head, { ...outcome!, tickRow: row.slice() });
     }
     if (claim <= head.authorized) acknowledge(head, claim);
   }

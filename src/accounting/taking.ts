@@ -11,7 +11,7 @@ import { amountOf, isNone } from '../channels/voucher.js';
 import type { Clock } from '../clock.js';
 import { ticksPerVoucher, voucherBurstMax, vouchersPerSecondMax } from '../limits.js';
 import type { Status } from '../native/records.js';
-import { adopt, type ChannelAccount, isByBlock, type PayeeSession, unpaid } from './account.js';
+import { adopt, adoptRow, type ChannelAccount, isByBlock, type PayeeSession, unpaid } from './account.js';
 import * as Credit from './credit.js';
 import type { Granting } from './granting.js';
 import type { Intake, Submission, Verdict } from './intake.js';
@@ -64,7 +64,7 @@ export function createTaking(
   }
 
   function onTickVoucher(counter: Counter, row: Uint8Array): Promise<void> | undefined {
-    counter.chain = row;
+    counter.chain = row.slice();
     return take(counter, 'tick_voucher', row, false);
   }
 
@@ -148,8 +148,7 @@ export function createTaking(
     const { account } = session;
     if (outcome!.authorized < account.authorized) return;
     adopt(account, outcome!);
-    if (submission.kind === 'voucher') [account.row, account.chain] = [submission.row, undefined];
-    else account.chain = submission.row;
+    adoptRow(account, submission.kind, submission.row);
     session.hasPaid = true;
     // Not from what was known when it came: what others before it in the queue have paid earns once.
     const paid = account.authorized - account.credited;

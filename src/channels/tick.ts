@@ -3,6 +3,7 @@
  * both amount and root. Digests and signatures are not here; here is the layout, and the way down to the root.
  */
 import { createHash } from 'node:crypto';
+import { shortLived } from '../units.js';
 import { readUint96, writeUint96 } from './voucher.js';
 
 export const TICK_ROW_BYTES = 124;
@@ -93,10 +94,11 @@ export function isSameChain(one: Uint8Array, other: Uint8Array): boolean {
   );
 }
 
-/** The row of the same voucher with another of its ticks; `count` is at most 65,535. */
+/** The row of the same voucher with another of its ticks, on a slab (`shortLived`); `count` is at most 65,535. */
 export function withTick(row: Uint8Array, count: number, tick: Uint8Array): Uint8Array {
-  const other = new Uint8Array(row);
-  new DataView(other.buffer).setUint16(COUNT_AT, count);
+  const other = shortLived(TICK_ROW_BYTES);
+  other.set(row);
+  new DataView(other.buffer, other.byteOffset).setUint16(COUNT_AT, count);
   other.set(tick, TICK_AT);
   return other;
 }

@@ -7,6 +7,7 @@ import { REJECT_CODES } from '../channels/message.js';
 import { CHAIN_LENGTH_MAX, TICK_BYTES, TICK_ROW_BYTES } from '../channels/tick.js';
 import { ROW_BYTES, readUint96, writeUint96 } from '../channels/voucher.js';
 import { payMessageBytesMax, rejectDetailBytesMax } from '../limits.js';
+import { shortLived } from '../units.js';
 
 export const VERSION = 1;
 const BACKEND_HUB = 1;
@@ -34,7 +35,9 @@ export type Decoded =
   | { readonly ok: true; readonly message: Message }
   | { readonly ok: false; readonly refused: MessageType; readonly code: RejectCode };
 
-/** Decodes one payload. The values share no memory with `bytes`. */
+/**
+ * Decodes one payload. The values share no memory with `bytes`; rows and ticks lie on slabs (`shortLived`): copy them to keep.
+ */
 export function decode(bytes: Uint8Array): Decoded {
   if (bytes.length < 2 || bytes.length > payMessageBytesMax) return refuse('unknown', 'malformed');
   if (bytes[0] !== VERSION) return refuse('unknown', 'unsupported_version');
@@ -63,7 +66,7 @@ function readBody(type: Exclude<MessageType, 'unknown'>, from: Reader): Message 
     }
     case 'voucher': {
       const flags = from.uint8();
-      return flags > 1 ? undefined : { type, final: flags === 1, row: from.bytes(ROW_BYTES) };
+      return flags > 1 ? undefined : { type, final: flags === 1, row: from.passing(ROW_BYTES) };
     }
     case 'ack':
       return { type, ...readAck(from) };
@@ -96,9 +99,9 @@ function readBody(type: Exclude<MessageType, 'unknown'>, from: Reader): Message 
     case 'bid':
       return { type, priceMiB: from.uint96(), validUntil: from.uint64() };
     case 'tick_voucher':
-      return { type, row: from.bytes(TICK_ROW_BYTES) };
+      return { type, row: from.passing(TICK_ROW_BYTES) };
     case 'tick':
-      return { type, count: from.uint16(), tick: from.bytes(TICK_BYTES) };
+      return { type, count: from.uint16(), tick: from.passing(TICK_BYTES) };
   }
 }
 
@@ -150,7 +153,7 @@ function readReject(from: Reader): Message | undefined {
   return code ? { type: 'reject', refused, code, detail } : undefined;
 }
 
-/** Encodes one message. Amounts out of range throw a RangeError: that is a bug of the caller. */
+/** Encodes one message, on a slab (`shortLived`). Amounts out of range throw a RangeError: that is a bug of the caller. */
 export function encode(message: Message): Uint8Array {
   if (message.type === 'reject') return encodeReject(message.refused, message.code, message.detail);
   const to = new Writer(SIZES[message.type], TYPES.indexOf(message.type));
@@ -224,6 +227,13 @@ class Reader {
     this.at += count;
     return this.source.slice(this.at - count, this.at);
   }
+  /** Of what comes by the thousand; see `shortLived`. */
+  passing(count: number): Uint8Array {
+    const bytes = shortLived(count);
+    this.at += count;
+    bytes.set(this.source.subarray(this.at - count, this.at));
+    return bytes;
+  }
   uint8(): number {
     return this.view.getUint8(this.at++);
   }
@@ -252,8 +262,8 @@ class Writer {
   private readonly view: DataView;
 
   constructor(size: number, type: number) {
-    this.target = new Uint8Array(size);
-    this.view = new DataView(this.target.buffer);
+    this.target = shortLived(size).fill(0);
+    this.view = new DataView(this.target.buffer, this.target.byteOffset, size);
     this.target[0] = VERSION;
     this.target[1] = type;
   }
