@@ -3,13 +3,13 @@
  * acknowledgement, through the product's own codec, intake, pool, lane and journal. Payers' work, signing, is done
  * beforehand.
  */
-import { createIntake, type Intake, type Verifier } from '../../dist/accounting/intake.js';
+import { createIntake, type Intake } from '../../dist/accounting/intake.js';
 import { amountOf } from '../../dist/channels/voucher.js';
 import { systemClock } from '../../dist/clock.js';
+import { verifierOf } from '../../dist/engine/verifying.js';
 import { Ledger } from '../../dist/ledger/ledger.js';
 import { call } from '../../dist/native/binding.js';
 import * as Executor from '../../dist/native/executor.js';
-import { statusesOf, writeTicks, writeVouchers } from '../../dist/native/records.js';
 import * as Messages from '../../dist/wire/messages.js';
 import { fill } from './books.js';
 import { check } from './measure.js';
@@ -40,12 +40,8 @@ export async function openTill(folder: string, channels: number): Promise<Till> 
     voucherKey: keyOf(at),
     secret: call((addon) => addon.deriveVoucherSecret(SEED, BigInt(at))),
   }));
-  const verifier: Verifier = {
-    vouchers: async (claims) =>
-      statusesOf(await executor.verifyVouchers(ledger.domain, writeVouchers(claims))),
-    ticks: async (claims) => statusesOf(await executor.verifyTicks(ledger.domain, writeTicks(claims))),
-  };
-  const intake = createIntake(ledger, verifier, systemClock);
+  const intake = createIntake(ledger, verifierOf(executor, ledger.domain), systemClock);
+  const hasPaid = new Uint8Array(channels);
   return {
     channels,
     intake,
@@ -60,10 +56,12 @@ export async function openTill(folder: string, channels: number): Promise<Till> 
       if (!decoded.ok || decoded.message.type !== 'voucher') throw new Error('not a voucher');
       const { row, final } = decoded.message;
       const { voucherKey } = payers[channel]!;
-      const shown = { kind: 'voucher', row, claim: amountOf(row), final } as const;
+      const proven = hasPaid[channel] === 1;
+      const shown = { kind: 'voucher', row, claim: amountOf(row), final, proven } as const;
       const verdict = await intake.submit({ session: channel, voucherKey, payee: PAYEE, ...shown });
       if (verdict.status === 'superseded') return undefined;
       if (verdict.status !== 'ok') throw new Error(`the voucher was refused with ${verdict.status}`);
+      hasPaid[channel] = 1;
       const { authorized, deposit } = verdict.outcome!;
       return Messages.encode({
         type: 'ack',

@@ -18,8 +18,8 @@ import { sameBytes, toHex } from '../units.js';
 import type { ChainBook } from './chain-book.js';
 import type { Funded, Funding } from './funding.js';
 import type { FetchEvent } from './operations.js';
-import { recoverWith } from './selling.js';
 import type { Sharing } from './sharing.js';
+import { recoverWith } from './verifying.js';
 
 export interface BuyingOptions {
   readonly ledger: Ledger;

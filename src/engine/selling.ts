@@ -3,7 +3,7 @@
  * torrent. Everything the payee decides about a link is done to its peer here, and the other way round.
  */
 import type { Bans } from '../accounting/bans.js';
-import { createIntake, type Verifier } from '../accounting/intake.js';
+import { createIntake } from '../accounting/intake.js';
 import { createPayee, type Payee } from '../accounting/payee.js';
 import type { ChannelFacts } from '../channels/channel.js';
 import type { PayLink } from '../channels/link.js';
@@ -11,9 +11,7 @@ import type { Clock } from '../clock.js';
 import type { SellingConfig } from '../config.js';
 import type { PieceworkError } from '../errors.js';
 import type { Ledger } from '../ledger/ledger.js';
-import { call } from '../native/binding.js';
 import type { Executor } from '../native/executor.js';
-import { readRecovered, statusesOf, writeRecoveries, writeTicks, writeVouchers } from '../native/records.js';
 import * as Discovery from '../torrent/discovery.js';
 import type { Metainfo } from '../torrent/metainfo.js';
 import * as Seeders from '../torrent/seeder.js';
@@ -25,6 +23,7 @@ import type { ReadyChain } from './chain-side.js';
 import type { Delegate } from './delegating.js';
 import { createLinks, type Links } from './links.js';
 import { createLookUps } from './look-ups.js';
+import { recoverWith, verifierOf } from './verifying.js';
 import * as Watching from './watching.js';
 
 export interface SellingOptions {
@@ -281,33 +280,6 @@ async function closeLeftovers(ledger: Ledger): Promise<void> {
       ({ index, deliveredBytes }) => ({ kind: 'session_close', session: index, deliveredBytes }) as const,
     ),
   );
-}
-
-/**
- * Checks vouchers in the wide pool. One that comes alone is checked here: that takes little more of the event loop than
- * handing it over, and less in all. But only of who has paid before: strangers shall not buy the loop's time with it.
- */
-function verifierOf(executor: Executor, domain: Uint8Array): Verifier {
-  return {
-    async vouchers(claims) {
-      const rows = writeVouchers(claims);
-      const isAlone = claims.length === 1 && claims[0]!.proven === true;
-      return statusesOf(
-        isAlone
-          ? call((addon) => addon.verifyVouchers(domain, rows))
-          : await executor.verifyVouchers(domain, rows),
-      );
-    },
-    ticks: async (claims) => statusesOf(await executor.verifyTicks(domain, writeTicks(claims))),
-  };
-}
-
-/** Recovers signers in the wide pool. */
-export function recoverWith(executor: Executor) {
-  return async (digest: Uint8Array, signature: Uint8Array): Promise<Uint8Array | undefined> => {
-    const [found] = readRecovered(await executor.recoverDigests(writeRecoveries([{ digest, signature }])));
-    return found?.status === 'ok' ? found.address : undefined;
-  };
 }
 
 function text(reason: unknown): string {

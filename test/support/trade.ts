@@ -15,7 +15,7 @@ import type { ChannelFacts, Domain } from '../../src/channels/channel.js';
 import type { PayLink } from '../../src/channels/link.js';
 import type { Message } from '../../src/channels/message.js';
 import { settleLeftovers } from '../../src/engine/buying.js';
-import { recoverWith } from '../../src/engine/selling.js';
+import { recoverWith } from '../../src/engine/verifying.js';
 import { Ledger } from '../../src/ledger/ledger.js';
 import { call } from '../../src/native/binding.js';
 import { type Executor, inline } from '../../src/native/executor.js';
