@@ -122,12 +122,3 @@ export function fromHex(text: string): Uint8Array {
 export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   return Buffer.compare(a, b) === 0;
 }
-
-/**
- * Bytes of a slab that many share, not zeroed: as cheap to forget as to make, where a memory of their own for each of many
- * keeps threads busy with giving them back. Who keeps them keeps the slab (8 KiB): copy to keep.
- */
-export function shortLived(size: number): Uint8Array {
-  const bytes = Buffer.allocUnsafe(size);
-  return new Uint8Array(bytes.buffer, bytes.byteOffset, size);
-}

@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { COLLECTOR_FLAG } from '../../dist/memory.js';
 import type { Found, Order } from './latency-child.js';
 import type { Settings } from './main.js';
 import type { Row } from './report.js';
@@ -10,8 +11,7 @@ import type { Row } from './report.js';
 export async function latency({ smoke, folder, say, beforeEnd }: Settings): Promise<Row[]> {
   const program = fileURLToPath(new URL('./latency-child.js', import.meta.url));
   const order: Order = { folder: join(folder, 'latency'), smoke };
-  // The second flag is one of the command line's own (cli/main.ts).
-  const flags = ['--expose-gc', '--no-allocation-site-pretenuring'];
+  const flags = ['--expose-gc', COLLECTOR_FLAG];
   const running = promisify(execFile)(process.execPath, [...flags, program, JSON.stringify(order)]);
   beforeEnd(async () => void running.child.kill());
   const found = JSON.parse((await running).stdout) as Found;

@@ -6,6 +6,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { setFlagsFromString } from 'node:v8';
+import { COLLECTOR_FLAG } from '../../dist/memory.js';
 import { accepting } from './accept.js';
 import { codec } from './codec.js';
 import { downloading } from './download.js';
@@ -118,6 +119,6 @@ function save(run: {
   return `bench/results/${name}`;
 }
 
-// As the daemon does (`cli/main.ts`).
-setFlagsFromString('--no-allocation-site-pretenuring');
+// As the command line does.
+setFlagsFromString(COLLECTOR_FLAG);
 await main(JSON.parse(process.argv[2] ?? '{}') as Options);

@@ -3,7 +3,7 @@
  * both amount and root. Digests and signatures are not here; here is the layout, and the way down to the root.
  */
 import { createHash } from 'node:crypto';
-import { shortLived } from '../units.js';
+import { shortLived } from '../memory.js';
 import { readUint96, writeUint96 } from './voucher.js';
 
 export const TICK_ROW_BYTES = 124;

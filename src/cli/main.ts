@@ -7,6 +7,7 @@ import { realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { setFlagsFromString } from 'node:v8';
 import { Command, CommanderError } from 'commander';
+import { COLLECTOR_FLAG } from '../memory.js';
 import { VERSION } from '../version.js';
 import { addChainCommands } from './chain.js';
 import { addChannelCommands } from './channel.js';
@@ -19,9 +20,7 @@ import { addTowerCommands } from './tower.js';
 import { addVaultCommands } from './vault.js';
 import { addWalletCommands } from './wallet.js';
 
-// When the disk stalls, thousands of vouchers wait at once. V8 would learn from it that such objects live long, make all
-// later ones in its old generation, and copy what they hold in every collection: pauses of 6 ms instead of 1.
-setFlagsFromString('--no-allocation-site-pretenuring');
+setFlagsFromString(COLLECTOR_FLAG);
 
 const EXIT_STATUSES = `
 Exit status: 0 done, 1 a bug, 2 wrong usage, 3 wrong input, 4 disk, 5 ledger, 6 chain, 7 money, 8 network,

@@ -11,8 +11,7 @@ const AT_ONCE_MAX = { lanes: 16, scalar: 1 };
  * Checks vouchers in the wide pool. A few are checked here: that takes little more of the event loop than handing them
  * over, and less in all. But only of who has paid before: strangers shall not buy the loop's time with them.
  */
-export function verifierOf(executor: Executor, domain: Uint8Array): Verifier {
-  const hasLanes = call((addon) => addon.cpuFeatures())[0] === 'avx512';
+export function verifierOf(executor: Executor, domain: Uint8Array, hasLanes = machineHasLanes()): Verifier {
   const atOnceMax = hasLanes ? AT_ONCE_MAX.lanes : AT_ONCE_MAX.scalar;
   return {
     async vouchers(claims) {
@@ -27,6 +26,8 @@ export function verifierOf(executor: Executor, domain: Uint8Array): Verifier {
     ticks: async (claims) => statusesOf(await executor.verifyTicks(domain, writeTicks(claims))),
   };
 }
+
+const machineHasLanes = () => call((addon) => addon.cpuFeatures())[0] === 'avx512';
 
 /** Recovers signers in the wide pool. */
 export function recoverWith(executor: Executor) {

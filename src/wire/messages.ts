@@ -7,9 +7,10 @@ import { REJECT_CODES } from '../channels/message.js';
 import { CHAIN_LENGTH_MAX, TICK_BYTES, TICK_ROW_BYTES } from '../channels/tick.js';
 import { ROW_BYTES, readUint96, writeUint96 } from '../channels/voucher.js';
 import { payMessageBytesMax, rejectDetailBytesMax } from '../limits.js';
-import { shortLived } from '../units.js';
+import { shortLived } from '../memory.js';
 
-export const VERSION = 1;
+/** The first byte of every message; another one is refused with `unsupported_version`. */
+const PROTOCOL_VERSION = 1;
 const BACKEND_HUB = 1;
 
 const TYPES: readonly MessageType[] = [
@@ -40,7 +41,7 @@ export type Decoded =
  */
 export function decode(bytes: Uint8Array): Decoded {
   if (bytes.length < 2 || bytes.length > payMessageBytesMax) return refuse('unknown', 'malformed');
-  if (bytes[0] !== VERSION) return refuse('unknown', 'unsupported_version');
+  if (bytes[0] !== PROTOCOL_VERSION) return refuse('unknown', 'unsupported_version');
   const type = TYPES[bytes[1] ?? 0] ?? 'unknown';
   if (type === 'unknown') return refuse('unknown', 'unsupported_type');
   if (type === 'reject' ? bytes.length < REJECT_BYTES_MIN : bytes.length !== SIZES[type])
@@ -264,7 +265,7 @@ class Writer {
   constructor(size: number, type: number) {
     this.target = shortLived(size).fill(0);
     this.view = new DataView(this.target.buffer, this.target.byteOffset, size);
-    this.target[0] = VERSION;
+    this.target[0] = PROTOCOL_VERSION;
     this.target[1] = type;
   }
 

@@ -16,9 +16,10 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   limits: ['units'],
   clock: [],
   version: [],
+  memory: [],
   native: ['errors', 'units', 'limits', 'clock'],
-  channels: ['errors', 'units', 'limits', 'clock'],
-  wire: ['errors', 'units', 'limits', 'clock', 'version', 'channels'],
+  channels: ['errors', 'units', 'limits', 'clock', 'memory'],
+  wire: ['errors', 'units', 'limits', 'clock', 'version', 'memory', 'channels'],
   torrent: ['errors', 'units', 'limits', 'clock', 'version', 'channels', 'native'],
   accounting: ['errors', 'units', 'limits', 'clock', 'channels', 'native'],
   ledger: ['errors', 'units', 'limits', 'clock', 'channels', 'native'],
@@ -41,7 +42,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   ],
   index: ['errors', 'units', 'config', 'engine', 'settlement'],
   api: ['errors', 'units', 'limits', 'clock', 'channels', 'config', 'engine'],
-  cli: ['errors', 'units', 'limits', 'clock', 'version', 'channels', 'config', 'engine', 'api'],
+  cli: ['errors', 'units', 'limits', 'clock', 'version', 'memory', 'channels', 'config', 'engine', 'api'],
 };
 
 /** Outside power → the only files that may reach for it. */
