@@ -10,10 +10,11 @@ import { torrentBytesMax, torrentFilesMax, torrentPiecesMax } from '../limits.js
 import { KIB, MIB } from '../units.js';
 import * as Bencode from './bencode.js';
 import { statOf } from './files.js';
-import { BATCH_BYTES, DIGEST_BYTES, type Hasher, plainHasher } from './hasher.js';
+import { DIGEST_BYTES, type Hasher, plainHasher } from './hasher.js';
 import * as Layout from './layout.js';
 import * as Metainfo from './metainfo.js';
 import * as Storage from './storage.js';
+import { hashAll } from './sweep.js';
 
 export interface CreationOptions {
   /** The torrent's name; the file's or folder's own name when left out. */
@@ -158,16 +159,20 @@ async function hash(
     throw new PieceworkError('TORRENT_TOO_LARGE', `${layout.pieceCount} pieces`);
   const digests = new Uint8Array(layout.pieceCount * DIGEST_BYTES);
   const storage = await Storage.openSources({ ...layout, pieceHashes: digests }, sources);
-  const perBatch = Math.max(1, Math.floor(BATCH_BYTES / layout.pieceLength));
   try {
-    for (let first = 0; first < layout.pieceCount; first += perBatch) {
-      if (signal?.aborted) throw new PieceworkError('INTERRUPTED');
-      const pieces: Uint8Array[] = [];
-      const end = Math.min(first + perBatch, layout.pieceCount);
-      for (let index = first; index < end; index++) pieces.push(await storage.readPiece(index));
-      digests.set((await hasher.hashPieces('sha1', pieces)).digests, first * DIGEST_BYTES);
-      onProgress?.(Math.min(end * layout.pieceLength, layout.totalBytes), layout.totalBytes);
-    }
+    await hashAll({
+      layout,
+      hasher,
+      async read(index, piece) {
+        await storage.readInto(index, 0, [piece]);
+        return true;
+      },
+      hashed(indices, found, end) {
+        digests.set(found, indices[0]! * DIGEST_BYTES);
+        onProgress?.(Math.min(end * layout.pieceLength, layout.totalBytes), layout.totalBytes);
+      },
+      signal,
+    });
     return digests;
   } finally {
     await storage.close();

@@ -10,8 +10,9 @@ import { join } from 'node:path';
 import { from, PieceworkError } from '../errors.js';
 import { sameBytes } from '../units.js';
 import * as Files from './files.js';
-import { BATCH_BYTES, DIGEST_BYTES, type Hasher } from './hasher.js';
+import { DIGEST_BYTES, type Hasher } from './hasher.js';
 import * as Layout from './layout.js';
+import { hashAll } from './sweep.js';
 
 /** What of a torrent its storage needs. */
 export interface Stored extends Layout.Layout {
@@ -114,8 +115,8 @@ function create(torrent: Stored, files: Files.Files, writable: boolean): Storage
     let at = 0;
     for (const span of Layout.spans(torrent, offset, target.length)) {
       const part = target.subarray(at, at + span.bytes);
-      if (!span.file.pad && (await files.read(span.fileIndex, span.fileOffset, part)) < span.bytes)
-        return false;
+      if (span.file.pad) part.fill(0);
+      else if ((await files.read(span.fileIndex, span.fileOffset, part)) < span.bytes) return false;
       at += span.bytes;
     }
     return at === target.length;
@@ -157,13 +158,12 @@ function create(torrent: Stored, files: Files.Files, writable: boolean): Storage
     for (const [index, file] of torrent.files.entries())
       if (file.bytes === 0 && !file.pad) await files.touch(index);
   };
-  /** The piece's bytes, or undefined where a file is missing or short. */
-  const readIfThere = async (index: number): Promise<Uint8Array | undefined> => {
-    const piece = new Uint8Array(Layout.pieceBytes(torrent, index));
+  /** Fills `piece`; false where a file is missing or short. */
+  const readIfThere = async (index: number, piece: Uint8Array): Promise<boolean> => {
     try {
-      return (await fill(index * torrent.pieceLength, piece)) ? piece : undefined;
+      return await fill(index * torrent.pieceLength, piece);
     } catch (thrown) {
-      if ((thrown as { cause?: { code?: unknown } }).cause?.code === 'ENOENT') return undefined;
+      if ((thrown as { cause?: { code?: unknown } }).cause?.code === 'ENOENT') return false;
       throw thrown;
     }
   };
@@ -173,25 +173,20 @@ function create(torrent: Stored, files: Files.Files, writable: boolean): Storage
     onProgress?: (progress: CheckProgress) => void,
     signal?: AbortSignal,
   ): Promise<void> => {
-    const perBatch = Math.max(1, Math.floor(BATCH_BYTES / torrent.pieceLength));
-    for (let first = 0; first < pieceCount; first += perBatch) {
-      if (signal?.aborted) throw new PieceworkError('INTERRUPTED');
-      const indices: number[] = [];
-      const pieces: Uint8Array[] = [];
-      const end = Math.min(first + perBatch, pieceCount);
-      for (let index = first; index < end; index++) {
-        const piece = await readIfThere(index);
+    await hashAll({
+      layout: torrent,
+      hasher,
+      async read(index, piece) {
+        const isThere = await readIfThere(index, piece);
         set(index, false);
-        if (!piece) continue;
-        indices.push(index);
-        pieces.push(piece);
-      }
-      if (pieces.length > 0) {
-        const { digests } = await hasher.hashPieces('sha1', pieces);
+        return isThere;
+      },
+      hashed(indices, digests, end) {
         for (const [at, index] of indices.entries()) set(index, digestMatches(torrent, index, digests, at));
-      }
-      onProgress?.({ piecesChecked: end, piecesFound: count, pieceCount });
-    }
+        onProgress?.({ piecesChecked: end, piecesFound: count, pieceCount });
+      },
+      signal,
+    });
   };
 
   return {

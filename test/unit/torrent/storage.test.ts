@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import {
   existsSync,
   mkdirSync,
@@ -17,6 +18,7 @@ import * as Files from '../../../src/torrent/files.js';
 import { plainHasher } from '../../../src/torrent/hasher.js';
 import { pieceBytes } from '../../../src/torrent/layout.js';
 import * as Storage from '../../../src/torrent/storage.js';
+import { MIB } from '../../../src/units.js';
 import { bytesOf, folder, SIZES, sample } from './support.js';
 
 describe('storage of sources', () => {
@@ -218,6 +220,25 @@ describe('storage of downloads', () => {
     ).toBe(0);
     expect(existsSync(join(target, 'p/.pad'))).toBe(false);
     expect(statSync(join(target, 'p/a')).size).toBe(10);
+    await storage.close();
+  });
+
+  it('checks padding as zeros, whatever was in that memory before', async () => {
+    const pieceLength = 8 * MIB;
+    const pieces = Array.from({ length: 6 }, () => Buffer.alloc(pieceLength, 0xff));
+    pieces[5]!.fill(0, 10);
+    const pieceHashes = Buffer.concat(pieces.map((piece) => createHash('sha1').update(piece).digest()));
+    const files = [
+      { path: 'p/a', offset: 0, bytes: 5 * pieceLength + 10, pad: false },
+      { path: 'p/.pad', offset: 5 * pieceLength + 10, bytes: pieceLength - 10, pad: true },
+    ];
+    const target = folder();
+    mkdirSync(join(target, 'p'));
+    writeFileSync(join(target, 'p/a'), Buffer.concat(pieces).subarray(0, files[0]!.bytes));
+    const layout = { files, pieceLength, pieceCount: 6, totalBytes: 6 * pieceLength, pieceHashes };
+    const storage = await Storage.openFolder(layout, target);
+    await storage.check(plainHasher);
+    expect(storage.complete()).toBe(true);
     await storage.close();
   });
 
