@@ -31,8 +31,12 @@ const WANTED = 0;
 const ASKED = 1;
 const THERE = 2;
 
-export function create(piece: number, pieceBytes: number): Assembly {
-  const bytes = new Uint8Array(pieceBytes);
+/** A piece in `bytes`; what they held before does not matter. */
+export function create(
+  piece: number,
+  pieceBytes: number,
+  bytes: Uint8Array = new Uint8Array(pieceBytes),
+): Assembly {
   const states = new Uint8Array(Math.ceil(pieceBytes / blockBytesMax));
   let missing = states.length;
   let asked = 0;

@@ -89,6 +89,8 @@ export function create(options: FetcherOptions): Fetcher {
   const bufferMax = options.bufferBytesMax ?? pieceBufferBytesMax;
   const sources = new Map<number, Source>();
   const picker = Picker.create(torrent.pieceCount, storage.has, options.random);
+  /** Memory of written pieces, for the next ones: never more than was in use at a time. */
+  const spare: Uint8Array[] = [];
   let bufferBytes = 0;
   let arrivedBytes = 0;
   let badPieces = 0;
@@ -105,6 +107,8 @@ export function create(options: FetcherOptions): Fetcher {
   done.catch(() => {});
 
   const sizeOf = (piece: number): number => Layout.pieceBytes(torrent, piece);
+  const memoryFor = (piece: number): Uint8Array | undefined =>
+    sizeOf(piece) === torrent.pieceLength ? spare.pop() : undefined;
   const mayStart = (piece: number): boolean => bufferBytes === 0 || bufferBytes + sizeOf(piece) <= bufferMax;
   const rankOf = (source: Source): number | undefined => (options.rank ? options.rank(source.peer) : 0);
 
@@ -146,7 +150,7 @@ export function create(options: FetcherOptions): Fetcher {
   const reserved = (source: Source, piece: number, reservation: Reservation) => {
     source.reserved(piece);
     if (reservation === 'ok' && state === 'running' && sources.get(source.peer.id) === source) {
-      return source.begin(piece, sizeOf(piece), clock.monotonicMs());
+      return source.begin(piece, sizeOf(piece), clock.monotonicMs(), memoryFor(piece));
     }
     giveBack(piece);
     if (reservation === 'ok') till.abandoned(source.peer, piece);
@@ -166,6 +170,9 @@ export function create(options: FetcherOptions): Fetcher {
   };
 
   const verifier = Verifier.create<Source>(torrent, storage, options.hasher, {
+    free(memory) {
+      if (memory.length === torrent.pieceLength && state === 'running') spare.push(memory);
+    },
     async written(piece, bytes, { peer }) {
       bufferBytes -= bytes;
       bytesThere += bytes;
@@ -203,6 +210,7 @@ export function create(options: FetcherOptions): Fetcher {
   };
   const end = (): void => {
     state = 'ended';
+    spare.length = 0;
     stopTick();
     for (const source of sources.values()) abandon(source, source.pieces());
   };

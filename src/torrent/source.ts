@@ -44,7 +44,8 @@ export interface Source {
   /** A reservation for the piece is under way, and no longer. */
   reserving(piece: number, bytes: number): void;
   reserved(piece: number): void;
-  begin(piece: number, bytes: number, nowMs: number): void;
+  /** Begins a piece, in `memory` where there is some of its size. */
+  begin(piece: number, bytes: number, nowMs: number, memory?: Uint8Array): void;
   /** Takes a block in: false when nobody waits for it, the piece's bytes when it is whole. */
   block(piece: number, offset: number, bytes: Uint8Array, nowMs: number): Uint8Array | boolean;
   /** Notes a reject; true when the peer does not want to serve the piece. */
@@ -125,9 +126,9 @@ export function create(peer: FetchPeer, timeouts: Timeouts, startMs: number): So
     refuses: (piece) => (refusedUntil.get(piece) ?? 0) > clockMs,
     reserving: (piece, bytes) => void reservations.set(piece, Math.ceil(bytes / blockBytesMax)),
     reserved: (piece) => void reservations.delete(piece),
-    begin(piece, bytes, nowMs) {
+    begin(piece, bytes, nowMs, memory) {
       clockMs = nowMs;
-      assemblies.set(piece, { assembly: Assembly.create(piece, bytes), beganMs: nowMs });
+      assemblies.set(piece, { assembly: Assembly.create(piece, bytes, memory), beganMs: nowMs });
     },
     block(piece, offset, bytes, nowMs) {
       measure(nowMs, bytes.length);

@@ -15,6 +15,8 @@ export interface Verifier<Origin> {
 export interface Outcomes<Origin> {
   /** Verified and written. What it returns is waited for before `idle`. */
   written(piece: number, bytes: number, origin: Origin): Promise<void>;
+  /** The memory of a piece that was written is nobody's any more. */
+  free(memory: Uint8Array): void;
   /** The hash is wrong. */
   bad(piece: number, bytes: number, origin: Origin): void;
   /** Hashing, writing or `written` failed. */
@@ -52,6 +54,7 @@ export function create<Origin>(
     const { piece, size, origin } = whole;
     if (!right) return outcomes.bad(piece, size, origin);
     await storage.writePiece(piece, bytes);
+    outcomes.free(bytes);
     await outcomes.written(piece, size, origin);
   };
   const run = async (batch: readonly Whole<Origin>[]): Promise<void> => {

@@ -1,8 +1,12 @@
+import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import * as Assembly from '../../../src/torrent/assembly.js';
+import * as Fetcher from '../../../src/torrent/fetcher.js';
+import { plainHasher } from '../../../src/torrent/hasher.js';
 import * as Picker from '../../../src/torrent/picker.js';
 import * as Sources from '../../../src/torrent/source.js';
+import { Time } from '../../support/idle-time.js';
 
 const BLOCK = 16 * 1024;
 
@@ -230,5 +234,52 @@ describe('a source', () => {
     const chatty = fake();
     for (let turn = 0; turn <= 4096; turn++) chatty.source.block(1, 0, new Uint8Array(1), turn);
     expect(chatty.log.at(-1)).toMatch(/destroy blocks that nobody asked for/);
+  });
+});
+
+describe('the fetcher', () => {
+  it('puts pieces into the memory of written ones, and every byte right', async () => {
+    const pieceLength = 2 * BLOCK;
+    const whole = Buffer.alloc(11 * pieceLength + 77, 0).map((_, at) => (at * 7 + (at >> 9)) & 0xff);
+    const pieceCount = 12;
+    const pieceOf = (index: number) => whole.subarray(index * pieceLength, (index + 1) * pieceLength);
+    const digests = Array.from({ length: pieceCount }, (_, index) =>
+      createHash('sha1').update(pieceOf(index)).digest(),
+    );
+    const pieceHashes = Buffer.concat(digests);
+    const torrent = { files: [], pieceLength, pieceCount, totalBytes: whole.length, pieceHashes };
+    const there = new Set<number>();
+    const memory = new Set<ArrayBufferLike>();
+    const fetcher = Fetcher.create({
+      torrent,
+      storage: {
+        has: (index) => there.has(index),
+        count: () => there.size,
+        complete: () => there.size === pieceCount,
+        sync: async () => {},
+        async writePiece(index, bytes) {
+          expect(Buffer.compare(bytes, pieceOf(index))).toBe(0);
+          if (bytes.length === pieceLength) memory.add(bytes.buffer);
+          there.add(index);
+        },
+      },
+      hasher: plainHasher,
+      till: { reserve: () => 'ok', received: async () => {}, abandoned: () => {} },
+      clock: new Time(),
+      random: () => 0,
+      bufferBytesMax: 3 * pieceLength,
+    });
+    const peer = {
+      ...{ id: 1, fast: true, reqq: 250, peerChoking: false, has: () => true },
+      ...{ interested() {}, notInterested() {}, have() {}, cancel() {}, destroy() {} },
+      request(index: number, offset: number, length: number) {
+        const start = index * pieceLength + offset;
+        setImmediate(() => fetcher.block(peer, index, offset, whole.subarray(start, start + length)));
+      },
+    };
+    fetcher.join(peer);
+    expect(await fetcher.done).toBe('complete');
+    expect(there.size).toBe(pieceCount);
+    expect(memory.size).toBeLessThanOrEqual(3);
   });
 });
