@@ -40,11 +40,11 @@ pub fn links(level: Level) -> &'static [LinkKernel] {
 /// The part of a table that a level may use. The soundness of the kernels rests on this: none is handed out
 /// whose instructions the processor lacks.
 #[cfg(target_arch = "x86_64")]
-fn allowed<K>(level: Level, table: &'static [K; 4]) -> &'static [K] {
+fn allowed<K, const N: usize>(level: Level, table: &'static [K; N]) -> &'static [K] {
     match level.min(cpu::detected()) {
         // Those with AVX2 or more that lack the SHA instructions are left to the crates.
-        _ if !cpu::has_sha() => &table[3..],
-        Level::Scalar => &table[3..],
+        _ if !cpu::has_sha() => &table[N - 1..],
+        Level::Scalar => &table[N - 1..],
         Level::Avx2 => &table[1..],
         Level::Avx512 => table,
     }
@@ -80,15 +80,20 @@ mod x86 {
         SHA1_ONE,
     ];
 
-    pub static SHA256: [Kernel<8>; 4] = [
+    pub static SHA256: [Kernel<8>; 5] = [
         Kernel {
             streams: lanes::LANES,
-            worth: 13,
+            worth: 15,
             compress: |states, data, blocks| unsafe { lanes::sha256(states, data, blocks) },
         },
         Kernel {
+            streams: 8,
+            worth: 7,
+            compress: |states, data, blocks| unsafe { ni::sha256::<8>(states, data, blocks) },
+        },
+        Kernel {
             streams: 4,
-            worth: 4,
+            worth: 3,
             compress: |states, data, blocks| unsafe { ni::sha256::<4>(states, data, blocks) },
         },
         Kernel {
