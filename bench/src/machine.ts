@@ -72,10 +72,10 @@ function commit(): string {
   const cwd = fileURLToPath(new URL('../..', import.meta.url));
   const git = (...args: string[]): string =>
     execFileSync('git', args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+  // A run that was kept before this one changes nothing.
+  const changes = (): string => git('status', '--porcelain', '--', '.', ':!bench/results');
   try {
-    return (
-      git('rev-parse', '--short=12', 'HEAD') + (git('status', '--porcelain') === '' ? '' : ' with changes')
-    );
+    return git('rev-parse', '--short=12', 'HEAD') + (changes() === '' ? '' : ' with changes');
   } catch {
     return 'unknown';
   }
