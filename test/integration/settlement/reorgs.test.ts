@@ -1,4 +1,7 @@
-/** A sample of the matrix of reorganisations; `npm run soak:settlement` goes through all of it. */
+/**
+ * A sample of the matrix of reorganisations; `npm run soak:settlement` goes through all of it, and sees that steps had to
+ * be asked for again, which so few cells do not always need.
+ */
 import { expect, it } from 'vitest';
 import { BTT } from '../../../src/units.js';
 import { chance, seedFromEnvironment } from '../../support/chance.js';
@@ -12,7 +15,6 @@ it('reorganisations of every kind of depth leave what a watcher from scratch see
   console.log(report);
   expect(report.cells).toBe(depths.length * STEPS.length);
   expect(report.undone).toBeGreaterThan(report.cells / 3);
-  expect(report.repeated).toBeGreaterThan(0);
   expect(report.losses.belowEarly).toBe(0n);
   expect(report.losses.belowFull).toBeLessThanOrEqual(4n * BTT);
   expect(report.losses.deeper).toBeLessThanOrEqual(12n * BTT);
