@@ -1,7 +1,4 @@
-/**
- * A sample of the matrix of reorganisations; `npm run soak:settlement` goes through all of it, and sees that steps had to
- * be asked for again, which so few cells do not always need.
- */
+/** A sample of the matrix of reorganisations; `npm run soak:settlement` goes through all of it. */
 import { expect, it } from 'vitest';
 import { BTT } from '../../../src/units.js';
 import { chance, seedFromEnvironment } from '../../support/chance.js';
