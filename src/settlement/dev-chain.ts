@@ -3,12 +3,16 @@
  * transactions, its gas price and block time). Transactions are mined at once, and a block comes every two
  * seconds anyway. Its accounts are known to everyone; its coins are worth nothing.
  *
+ * Like a public node it is no archive: it keeps the states of the last blocks, three hundred or so, and in memory alone,
+ * for what anvil writes to the disk stays there when it is killed.
+ *
  * It never outlives its parent: where there is a shell, a guard that waits for the parent's end of a pipe
  * ends the chain even when the parent is killed. Without a shell a killed parent leaves the chain behind.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createRequire } from 'node:module';
+import { devNull } from 'node:os';
 import { getBytes, HDNodeWallet, Mnemonic } from 'ethers';
 import { PieceworkError } from '../errors.js';
 import { Account } from './account.js';
@@ -45,6 +49,8 @@ export const MNEMONIC = 'test test test test test test test test test test test 
 const local = named('local');
 const GAS_LIMIT = 20_000_000;
 const BLOCK_TIME = 2;
+/** Blocks that a reorganisation can take back. Each one that does leaves a state less. */
+const STATES_KEPT = 300;
 const ACCOUNT_COUNT = 10;
 const BALANCE = 1_000_000_000;
 const START_TIMEOUT_MS = 30_000;
@@ -99,6 +105,7 @@ function flags(options: DevChainOptions, chainId: bigint): string[] {
     ...['--gas-price', String(local.gasPriceFloor), '--gas-limit', String(GAS_LIMIT)],
     ...['--mnemonic', MNEMONIC, '--accounts', String(options.accountCount ?? ACCOUNT_COUNT)],
     ...['--balance', String(options.balance ?? BALANCE)],
+    ...['--prune-history', String(STATES_KEPT), '--cache-path', devNull],
     ...(blockTime > 0 ? ['--block-time', String(blockTime), '--mixed-mining'] : []),
   ];
 }

@@ -192,7 +192,7 @@ class Round {
     await done;
   }
 
-  /** As many blocks as what is sent needs, and no more: the chain forgets states after a thousand. */
+  /** As many blocks as what is sent needs, and no more: the chain keeps the states of some hundreds. */
   async #mineAsNeeded(): Promise<void> {
     const { dev, chain } = this.#at;
     const blocks = (await Promise.all(this.#cells.map((cell) => cell.minedIn()))).flat();

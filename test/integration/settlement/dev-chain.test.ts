@@ -1,11 +1,14 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { hexlify } from 'ethers';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import * as DevChain from '../../../src/settlement/dev-chain.js';
-import { ask, connectTo, failure, until, withSender } from './support.js';
+import { ask, connectTo, failure, mine, until, withSender } from './support.js';
 
 const alive = (pid: number): boolean => {
   try {
@@ -62,6 +65,29 @@ describe('a development chain', () => {
     await dev.stop();
     expect(alive(dev.pid)).toBe(false);
     expect((await failure(connectTo(dev.profile, { retriesMax: 0 }))).code).toBe('CHAIN_UNREACHABLE');
+  });
+
+  it('keeps states as deep as a reorganisation goes and leaves no file behind', async () => {
+    const home = mkdtempSync(join(tmpdir(), 'piecework-test-'));
+    vi.stubEnv('HOME', home);
+    try {
+      const dev = await DevChain.start({ blockTime: 0 });
+      try {
+        const { address } = dev.accounts[0]!;
+        const funds = (block: number): Promise<unknown> =>
+          ask(dev.rpcUrl, 'eth_getBalance', hexlify(address), `0x${block.toString(16)}`);
+        await mine(dev.rpcUrl, 1000);
+        expect(await funds(701)).toBe(await funds(1000));
+        await expect(funds(1)).rejects.toThrow(/BlockOutOfRange/);
+        await ask(dev.rpcUrl, 'anvil_reorg', 299, []);
+      } finally {
+        await dev.stop();
+      }
+      expect(readdirSync(home, { recursive: true })).toEqual([]);
+    } finally {
+      vi.unstubAllEnvs();
+      rmSync(home, { recursive: true });
+    }
   });
 
   it('does not start on a port that is taken', async () => {
