@@ -43,7 +43,7 @@ export interface GrantingEvents {
   onResume(session: PayeeSession): void;
   /** A voucher is overdue: stop serving until one comes. */
   onLate(session: PayeeSession): void;
-  /** The deposit does not cover another piece. Called once until it is raised. */
+  /** The deposit does not cover another piece. Called once until the channel changes. */
   onDepositExhausted(session: PayeeSession): void;
   /** The ledger failed while nobody waited for its answer. */
   onFailure(reason: unknown): void;
@@ -135,6 +135,7 @@ export function createGranting(ports: GrantingPorts, events: GrantingEvents): Gr
     if (status === 'ok') {
       adopt(session.account, outcome);
       session.grantedBytes += BigInt(bytes);
+      session.depositReported = false;
       if (session.ended) {
         // The session was closed while its grant was under way: nobody will send it.
         giveUpUnsent(session).catch(events.onFailure);

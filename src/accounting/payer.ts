@@ -242,7 +242,10 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
   }
 
   function onReject(purse: Purse, code: RejectCode): void {
-    if (code === 'deposit_exhausted') return setStanding(purse, 'exhausted', code);
+    if (code === 'deposit_exhausted') {
+      purse.turnedAway = new Set(purse.outstanding.keys());
+      return setStanding(purse, 'exhausted', code);
+    }
     if (code === 'below_step' && purse.head) {
       // More was granted meanwhile: what was sent does not count, and may be worth a step by now. If it is not,
       // it goes out with the next piece; the same again would only be refused again.
@@ -352,6 +355,14 @@ export function createPayer(ports: PayerPorts, events: PayerEvents): Payer {
     if (ticks) await reveal(ports.book, ticks);
     else payUp(purse);
     if (!underWay()) wakeShort();
+    comeBack(purse, piece);
+  }
+
+  /** All that the payee had turned away has come: it has given up what it still counted then, and grants again. */
+  function comeBack(purse: Purse, piece: number): void {
+    if (!purse.turnedAway?.delete(piece) || purse.turnedAway.size > 0) return;
+    purse.turnedAway = undefined;
+    if (purse.standing === 'exhausted' && !purse.link.closed) setStanding(purse, 'ready');
   }
 
   /** Pieces under way stay outstanding: the fetcher still says of each whether it arrived. */

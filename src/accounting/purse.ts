@@ -49,6 +49,8 @@ export interface Purse {
   receipts: number;
   /** The money did not suffice when it was last asked for. */
   short: boolean;
+  /** What was asked for when the payee said that the deposit does not cover it, and has not come since. */
+  turnedAway: Set<number> | undefined;
   bytes: bigint;
   /** Who waits for the end, and for what: the receipt of a last voucher that an ack before it would pass for. */
   finishing: { readonly by: 'ack' | 'receipt'; readonly done: () => void } | undefined;
@@ -73,6 +75,7 @@ export function openPurse(link: PayLink): Purse {
     depositSeen: 0n,
     receipts: 0,
     short: false,
+    turnedAway: undefined,
     bytes: 0n,
     finishing: undefined,
   };

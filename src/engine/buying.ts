@@ -67,8 +67,8 @@ export interface Buying {
 
 /** Rounding of each session's price costs at most one base unit; this covers any number of reconnects. */
 const ROUNDING_RESERVE = 1_000n;
-/** Blocks that were paid by ticks and lost with a connection cost a part of a piece: so many times without a top-up. */
-const PIECES_LOST = 16n;
+/** What was paid by ticks or ahead and is lost with a connection is missing in the channel: so often without a top-up. */
+const LOSSES_COVERED = 16n;
 
 export async function startBuying(options: BuyingOptions): Promise<Buying> {
   const { ledger, book, funding, infohash, sharing } = options;
@@ -133,9 +133,8 @@ export async function startBuying(options: BuyingOptions): Promise<Buying> {
     let promised = 0n;
     for (const { payee, amount } of inUse.values()) if (!sameBytes(payee, offer.payee)) promised += amount;
     // A channel that is good enough is not topped up for roundings to come: that would cost gas each time.
-    const reserve =
-      ROUNDING_RESERVE + PIECES_LOST * Tariff.price(offer.priceMiB, BigInt(options.payTicksFor ?? 0));
-    const wanted = min(price + reserve, unspent) - promised - (best?.free ?? 0n);
+    const wanted =
+      min(price + spareFor(offer, options, price, unspent - price), unspent) - promised - (best?.free ?? 0n);
     const missing = min(wanted, options.budget - spentBefore - deposited);
     const funded = options.mayOpen && missing > 0n ? await fund(offer, best?.channel, missing) : undefined;
     if (funded) return use(funded.channel, offer, link, (best?.free ?? 0n) + missing, funded);
@@ -277,8 +276,27 @@ export async function startBuying(options: BuyingOptions): Promise<Buying> {
   };
 }
 
+/**
+ * What a channel is given beyond the price: for roundings, and for what is paid and does not come. `rest` is what the
+ * budget has beyond the price; what a seller asks to be paid ahead leaves of it what the whole costs with another one.
+ */
+export function spareFor(
+  { priceMiB, prepay }: Pick<Offer, 'priceMiB' | 'prepay'>,
+  { payTicksFor, prepayMax }: Pick<BuyingOptions, 'payTicksFor' | 'prepayMax'>,
+  price: bigint,
+  rest: bigint,
+): bigint {
+  const byTicks = LOSSES_COVERED * Tariff.price(priceMiB, BigInt(payTicksFor ?? 0));
+  const ahead = LOSSES_COVERED * min(min(prepay, prepayMax), price);
+  return ROUNDING_RESERVE + max(byTicks, min(ahead, rest - price - 2n * ROUNDING_RESERVE));
+}
+
 function min(a: bigint, b: bigint): bigint {
   return a < b ? a : b;
+}
+
+function max(a: bigint, b: bigint): bigint {
+  return a > b ? a : b;
 }
 
 /** What a channel can still pay. */

@@ -1,17 +1,20 @@
 /**
  * Whole downloads between a real payee and a real payer in one process, by pieces and by ticks, at prices, piece lengths
- * and limits drawn at random, with connections cut and sides killed behind any message: everything comes, is paid, and
- * nobody waits for a default; and by ticks a stranger owes a block, and no payer more than it has paid and two blocks.
- * The seed is printed; PIECEWORK_SEED repeats it, PIECEWORK_TRADES plays more. About 5 s.
+ * and limits drawn at random, from deposits that hold no more than a download puts into them, with connections cut and
+ * sides killed behind any message: everything comes, is paid, and nobody waits for a default; and by ticks a stranger owes
+ * a block, and no payer more than it has paid and two blocks.
+ * The seed is printed; PIECEWORK_SEED repeats it, PIECEWORK_TRADES plays more. About 10 s.
  */
 import { expect, test } from 'vitest';
+import * as Credit from '../../src/accounting/credit.js';
 import * as Tariff from '../../src/accounting/tariff.js';
+import { spareFor } from '../../src/engine/buying.js';
 import { type Chance, chance, seedFromEnvironment } from '../support/chance.js';
 import { type TradeEnd, type TradeTerms, trade } from '../support/trade.js';
 
 const BLOCK = 16_384;
 const TRADES = Number(process.env['PIECEWORK_TRADES'] ?? 200);
-const TIMEOUT_MS = Math.max(60_000, TRADES * 300);
+const TIMEOUT_MS = Math.max(120_000, TRADES * 300);
 const LOSSES_MAX = 9;
 
 function termsOf(draw: Chance, losses: number): TradeTerms {
@@ -24,23 +27,27 @@ function termsOf(draw: Chance, losses: number): TradeTerms {
   const ticks = draw.pick(['off', 'offer', 'require', 'require'] as const);
   // A step and a prepay together: wire.md 4 says when a payer waits.
   const isPrepaid = minStep === 0n || ticks === 'require';
+  const payTicks = ticks === 'require' || draw.percent(60);
   const prepays = isPrepaid ? [0n, price(pieceLength), price(3 * pieceLength)] : [0n];
-  return {
-    pieceLength,
-    totalBytes: (pieces - 1) * pieceLength + 1 + draw.below(pieceLength),
-    payee: {
-      priceMiB,
-      windowBytes: BigInt(draw.pick([pieceLength, 4 * pieceLength, 1 << 20])),
-      minStep,
-      prepay: draw.pick(prepays),
-      // What is lost counts against the limit for good.
-      exposureMax: losses === 0 ? least : 200n * least,
-      ticks,
-    },
-    payTicks: ticks === 'require' || draw.percent(60),
-    prepayMax: draw.pick(prepays),
-    deposit: price(pieces * pieceLength) + 100n * price(pieceLength),
+  const prepayMax = draw.pick(prepays);
+  const totalBytes = (pieces - 1) * pieceLength + 1 + draw.below(pieceLength);
+  const payee = {
+    priceMiB,
+    windowBytes: BigInt(draw.pick([pieceLength, 4 * pieceLength, 1 << 20])),
+    minStep,
+    prepay: draw.pick(prepays),
+    // What is lost counts against the limit for good.
+    exposureMax: losses === 0 ? least : 200n * least,
+    ticks,
   };
+  const block = price(Math.min(pieceLength, BLOCK));
+  const byTicks =
+    ticks === 'off' ? 0n : Credit.prepayByTicks({ ...payee, windowMax: 0n }, block, price(pieceLength));
+  const offer = { priceMiB, prepay: byTicks > payee.prepay ? byTicks : payee.prepay };
+  const buying = { payTicksFor: payTicks ? pieceLength : undefined, prepayMax };
+  const cost = price(totalBytes);
+  const deposit = cost + spareFor(offer, buying, cost, 100n * cost);
+  return { pieceLength, totalBytes, payee, payTicks, prepayMax, deposit };
 }
 
 function check({ payee, pieceLength, payTicks, prepayMax }: TradeTerms, end: TradeEnd): void {

@@ -24,14 +24,21 @@ export class Cable {
     if (!this.closed) this.#ways[to].push(deliver);
   }
   deliver(draw: Chance): void {
-    const { payee, payer } = this.#ways;
-    const way = payee.length === 0 || (payer.length > 0 && draw.percent(50)) ? payer : payee;
-    way.shift()?.();
+    this.#way(draw).shift()?.();
+  }
+  /** All that is under way to one end, in one turn. */
+  deliverAll(draw: Chance): void {
+    const way = this.#way(draw);
+    for (let count = way.length; count > 0 && !this.closed; count--) way.shift()?.();
   }
   cut(): void {
     if (this.closed) return;
     this.closed = true;
     this.#onCut();
+  }
+  #way(draw: Chance): Array<() => void> {
+    const { payee, payer } = this.#ways;
+    return payee.length === 0 || (payer.length > 0 && draw.percent(50)) ? payer : payee;
   }
 }
 

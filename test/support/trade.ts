@@ -161,6 +161,7 @@ class Trade {
         this.#connect();
         idle = 0;
       } else if (!cable.empty) {
+        if (this.#draw.percent(20)) await this.#settle();
         for (let count = this.#draw.below(8); count >= 0 && !cable.empty; count--) cable.deliver(this.#draw);
         if (this.#lossesLeft > 0 && this.#draw.percent(this.#lossPercent)) await this.#lose();
         idle = 0;
@@ -192,6 +193,15 @@ class Trade {
     this.#seller?.seeder.stop();
     await this.#executor.close();
     this.#folder.remove();
+  }
+
+  /** Lets both sides finish what they are at, so that what they say arrives together. */
+  async #settle(): Promise<void> {
+    for (let idle = 0; idle < IDLE_TURNS; idle++) {
+      await new Promise(setImmediate);
+      if (this.#committing > 0) idle = 0;
+    }
+    this.#cable!.deliverAll(this.#draw);
   }
 
   async #lose(): Promise<void> {

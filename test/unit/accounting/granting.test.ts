@@ -370,3 +370,31 @@ test('what a session had lost is given up when its end is noticed after the next
   expect(books.writtenOff).toBe(15n);
   expect(account.credit.defaulted).toBe(15n);
 });
+
+test('a deposit that does not suffice is told once, and again once it did in between', async () => {
+  const session = makeSession();
+  const told: string[] = [];
+  const answers = ['exceeds_deposit', 'exceeds_deposit', 'ok', 'exceeds_deposit'].values();
+  const book: Book = {
+    screen: () => [],
+    commit: async () => [{ ...session.account, status: answers.next().value } as unknown as Outcome],
+  };
+  const granting = createGranting(
+    { book, intake: { join: (_session, work) => work() }, clock: systemClock, isRetired: () => false },
+    {
+      onResume: () => {},
+      onLate: () => {},
+      onDepositExhausted: () => told.push('told'),
+      onFailure: () => {},
+    },
+  );
+  for (const [admission, times] of [
+    ['wait', 1],
+    ['wait', 1],
+    ['serve', 1],
+    ['wait', 2],
+  ] as const) {
+    expect(await granting.admit(session, [{ piece: 1, bytes: 1, lacking: 1 }])).toEqual([admission]);
+    expect(told.length).toBe(times);
+  }
+});
