@@ -20,11 +20,12 @@ export interface Sweep {
 export async function hashAll({ layout, hasher, read, hashed, signal }: Sweep): Promise<void> {
   const { pieceCount, pieceLength } = layout;
   const perBatch = Math.max(1, Math.floor(BATCH_BYTES / pieceLength));
+  // Only the last piece can be shorter, and nothing is read after it.
   const spare: Uint8Array[] = [];
   const hash = async (indices: readonly number[], pieces: Uint8Array[], end: number): Promise<void> => {
     if (indices.length === 0) return hashed(indices, new Uint8Array(), end);
     const done = await hasher.hashPieces('sha1', pieces);
-    spare.push(...done.pieces.filter(({ length }) => length === pieceLength));
+    spare.push(...done.pieces);
     hashed(indices, done.digests, end);
   };
   let hashing: Promise<void> = Promise.resolve();
@@ -40,7 +41,7 @@ export async function hashAll({ layout, hasher, read, hashed, signal }: Sweep): 
         if (await read(index, piece)) {
           indices.push(index);
           pieces.push(piece);
-        } else if (size === pieceLength) {
+        } else {
           spare.push(piece);
         }
       }

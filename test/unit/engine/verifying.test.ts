@@ -1,7 +1,7 @@
 /** Whose vouchers are checked on the event loop, and how many: everything else goes to the wide pool. */
 import { readFileSync } from 'node:fs';
 import { afterAll, expect, test } from 'vitest';
-import { verifierOf } from '../../../src/engine/verifying.js';
+import { recoverWith, verifierOf } from '../../../src/engine/verifying.js';
 import { call } from '../../../src/native/binding.js';
 import { type Executor, inline } from '../../../src/native/executor.js';
 import { fromHex } from '../../../src/units.js';
@@ -22,6 +22,14 @@ const domain = call((addon) => addon.domainSeparator(BigInt(chainId), fromHex(hu
 const ofHub = signed.filter((claim) => claim.chainId === chainId && claim.hub === hub);
 const executor = inline();
 afterAll(() => executor.close());
+
+const secret = new Uint8Array(32).fill(7);
+const digest = new Uint8Array(32).fill(9);
+const SIGNED_DIGEST = {
+  digest,
+  signature: call((addon) => addon.signDigests(secret, digest)),
+  address: call((addon) => addon.addressOf(secret)),
+};
 
 /** Checks the first `count` vectors and says how many batches went to the pool. */
 async function check(count: number, hasLanes: boolean, unproven: number[] = [], forged: number[] = []) {
@@ -69,4 +77,11 @@ test('a forged voucher is named on either road', async () => {
   expect(await check(16, true, [], [3])).toBe(0);
   expect(await check(16, true, [1], [3])).toBe(1);
   expect(await check(40, true, [], [0, 39])).toBe(1);
+});
+
+test('who signed is told, and nobody where the signature is none', async () => {
+  const recover = recoverWith(executor);
+  const { digest, signature, address } = SIGNED_DIGEST;
+  expect(await recover(digest, signature)).toEqual(address);
+  expect(await recover(digest, new Uint8Array(64))).toBeUndefined();
 });

@@ -50,6 +50,23 @@ it('hashes every piece once, in order', async () => {
   expect([...found]).toEqual(Array.from({ length: COUNT }, (_, index) => [index, digestOf(index)]));
 });
 
+it('hashes pieces that are longer than a batch one by one', async () => {
+  const long = { files: [], pieceLength: BATCH_BYTES + 1, totalBytes: BATCH_BYTES + 2, pieceCount: 2 };
+  const { ends } = await sweep({ layout: long, read: async () => true });
+  expect(ends).toEqual([1, 2]);
+});
+
+it('goes on with the memory that comes back, not with what it handed over', async () => {
+  // As the pool does: what it is given is moved away.
+  const moved = (piece: Uint8Array): Uint8Array =>
+    structuredClone(piece, { transfer: [piece.buffer as ArrayBuffer] });
+  const moving: Hasher = {
+    hashPieces: (algorithm, pieces) => plainHasher.hashPieces(algorithm, pieces.map(moved)),
+  };
+  const { found } = await sweep({ hasher: moving });
+  expect([...found.values()]).toEqual(Array.from({ length: COUNT }, (_, index) => digestOf(index)));
+});
+
 it('leaves out what is not there', async () => {
   const missing = new Set([0, 4, 5, 6, 7, 10]);
   const { found, ends } = await sweep({
@@ -93,6 +110,17 @@ it('reads one batch ahead, and into memory that came back', async () => {
   expect(buffers.size).toBe(8);
 });
 
+it('reads on into the memory of what is not there', async () => {
+  const buffers = new Set<ArrayBufferLike>();
+  await sweep({
+    async read(index, target) {
+      if (sizeOf(index) === PIECE) buffers.add(target.buffer);
+      return false;
+    },
+  });
+  expect(buffers.size).toBe(1);
+});
+
 it('ends with the failure of a read or of the hasher, and when it is aborted', async () => {
   const read = async (index: number) => {
     if (index === 5) throw new Error('unreadable');
@@ -101,6 +129,9 @@ it('ends with the failure of a read or of the hasher, and when it is aborted', a
   await expect(sweep({ read })).rejects.toThrow('unreadable');
   const hashPieces = () => Promise.reject(new Error('no threads'));
   await expect(sweep({ hasher: { hashPieces } })).rejects.toThrow('no threads');
+  // It is heard while the next batch is still being read.
+  const slow = () => new Promise<boolean>((resolve) => setTimeout(() => resolve(true), 5));
+  await expect(sweep({ hasher: { hashPieces }, read: slow })).rejects.toThrow('no threads');
   const stop = new AbortController();
   const hashed = () => stop.abort();
   await expect(sweep({ hashed, signal: stop.signal })).rejects.toMatchObject({ code: 'INTERRUPTED' });
