@@ -3,8 +3,6 @@
  * whose client is not installed is skipped with the package's name, unless PIECEWORK_REQUIRE_PEERS=1 asks for it.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { onTestFinished, type TestContext } from 'vitest';
 
 export type Package = 'aria2' | 'python3-libtorrent' | 'transmission-cli' | 'iproute2';
@@ -118,18 +116,13 @@ export interface LibtorrentOptions {
 }
 
 export function libtorrent(options: LibtorrentOptions): Client {
-  const script = join(
-    options.folder,
-    '..',
-    `client-${process.pid}-${Math.random().toString(36).slice(2)}.py`,
-  );
-  writeFileSync(script, LIBTORRENT);
   // libtorrent's numbers: policy 0 forced, 2 disabled; level 2 RC4, 3 both.
   const encryption =
     options.encryption === 'forced' ? { encryption: 0, level: 2 } : { encryption: 2, level: 3 };
   const { torrent, magnet, folder, peers = [], listen = '127.0.0.1:0' } = options;
   return start('/usr/bin/python3', [
-    script,
+    '-c',
+    LIBTORRENT,
     JSON.stringify({ torrent, magnet, folder, peers, listen, ...encryption }),
   ]);
 }

@@ -1,5 +1,7 @@
 /** What the vault tests share: one chain with vaults, and engines that receive, issue and cash cheques on it. */
 import { randomBytes } from 'node:crypto';
+import { mkdtempSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll } from 'vitest';
 import { formatAddress } from '../../../src/channels/channel.js';
 import type { Settings } from '../../../src/config.js';
@@ -20,6 +22,8 @@ export const GAS_PRICE = 300_000_000_000_000n;
 export interface Stage {
   readonly ground: Ground;
   readonly vaults: VaultGround;
+  /** Where the data folders of its parties are. */
+  readonly folder: string;
 }
 
 export interface Party {
@@ -36,12 +40,17 @@ export interface Party {
 /** Lays the chain before the tests of a file, and takes it away after them. */
 export function stage(): Stage {
   const found: { ground?: Ground; vaults?: VaultGround } = {};
+  const place = temporary();
   beforeAll(async () => {
     found.ground = await layGround();
     found.vaults = await layVaults(found.ground.rpcUrl, found.ground.accounts[0]!.address, GAS_PRICE);
   }, 180_000);
-  afterAll(() => found.ground?.stop());
+  afterAll(async () => {
+    await found.ground?.stop();
+    place.remove();
+  });
   return {
+    folder: place.path,
     get ground() {
       return found.ground!;
     },
@@ -54,11 +63,12 @@ export function stage(): Stage {
 export const LIMITS: Settings = { vaultLimit: '100000BTT', vaultIssuerLimit: '50000BTT' };
 
 export async function party(
-  { ground, vaults }: Stage,
+  on: Stage,
   account: Tools.Account,
   settings: Settings = LIMITS,
-  home = temporary().path,
+  home = mkdtempSync(join(on.folder, 'party-')),
 ): Promise<Party> {
+  const { ground, vaults } = on;
   const events: EngineEvent[] = [];
   const engine = await createEngine({
     config: configOn(ground, home, { ...vaults.settings, ...settings }),
@@ -74,7 +84,7 @@ export async function party(
     close: () => engine.close(),
     async again(other = settings) {
       await engine.close();
-      return party({ ground, vaults }, account, other, home);
+      return party(on, account, other, home);
     },
   };
 }

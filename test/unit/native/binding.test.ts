@@ -1,6 +1,6 @@
 /** The door itself: a missing or foreign addon is told apart, and errors get their codes. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -29,10 +29,14 @@ test('a missing, broken or foreign addon has its code', () => {
     writeFileSync(join(folder, name), text);
     return join(folder, name);
   };
-  expect(loadWith(join(folder, 'nothing.node'))).toBe('ADDON_MISSING');
-  expect(loadWith(write('broken.node', 'not a library'))).toBe('ADDON_MISSING');
-  expect(loadWith(write('foreign.cjs', 'exports.abiVersion = () => 999;'))).toBe('ADDON_MISMATCH');
-  expect(loadWith(write('empty.cjs', ''))).toBe('ADDON_MISMATCH');
+  try {
+    expect(loadWith(join(folder, 'nothing.node'))).toBe('ADDON_MISSING');
+    expect(loadWith(write('broken.node', 'not a library'))).toBe('ADDON_MISSING');
+    expect(loadWith(write('foreign.cjs', 'exports.abiVersion = () => 999;'))).toBe('ADDON_MISMATCH');
+    expect(loadWith(write('empty.cjs', ''))).toBe('ADDON_MISMATCH');
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test('the environment lowers the level of instructions, never raises it', () => {
