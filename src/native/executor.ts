@@ -64,6 +64,14 @@ const signaturesPerTaskMin = 32;
 /** A thread hashes sixteen pieces in little more time than one, and four where there are fewer. */
 const piecesPerTaskMin = { many: 16, few: 4 };
 
+/**
+ * Threads import the module that they run. Required, as the pool tries first, it brings the whole process down on Node 20
+ * where the pool is closed in the very moment that it is linked.
+ */
+const imported = process.allowedNodeEnvironmentFlags.has('--experimental-require-module')
+  ? ['--no-experimental-require-module']
+  : [];
+
 /** Does work on one of two roads and counts what is under way. */
 type Dispatch = (road: 'wide' | 'lane', task: Task, transfer: ArrayBuffer[]) => Promise<Reply>;
 
@@ -72,7 +80,7 @@ export function pool(options: ExecutorOptions = {}): Executor {
   // The first load happens on the main thread, so that the addon outlives its workers.
   load();
   const threads = options.threads ?? Math.min(availableParallelism(), threadsMax);
-  const common = { filename: pathOf('worker'), name: 'run', execArgv: [], concurrentTasksPerWorker: 1 };
+  const common = { filename: pathOf('worker'), name: 'run', execArgv: imported, concurrentTasksPerWorker: 1 };
   const wide = new Piscina({ ...common, minThreads: 1, maxThreads: threads, idleTimeout: 10_000 });
   const lane = new Lane(pathOf('lane-worker'));
   return build(
