@@ -75,7 +75,12 @@ const MUTATIONS: Readonly<Record<string, Mutation>> = {
   'all zero signature': (good) => join({ ...partsOf(good), r: 0n, s: 0n, odd: false }),
   'random signature': (good, draw) => getBytes(concat([good.slice(0, 12), draw.bytes(64)])),
   'other chain': (_good, draw, { key, amount, payee }) =>
-    rowOf({ ...ground.domain, chainId: BigInt(1 + draw.below(1_000_000)) }, key, payee, amount),
+    rowOf(
+      { ...ground.domain, chainId: ground.domain.chainId + BigInt(1 + draw.below(1_000_000)) },
+      key,
+      payee,
+      amount,
+    ),
   'other hub': (_good, draw, { key, amount, payee }) =>
     rowOf({ ...ground.domain, hub: new Uint8Array(draw.bytes(20)) }, key, payee, amount),
   'other payee': (_good, draw, { key, amount }) =>
@@ -91,10 +96,10 @@ const KINDS = Object.keys(MUTATIONS);
 
 function flipped(row: Uint8Array, draw: Chance, count: number): Uint8Array {
   const bytes = row.slice();
-  for (let nth = 0; nth < count; nth++) {
-    const bit = draw.below(bytes.length * 8);
-    bytes[bit >> 3] = bytes[bit >> 3]! ^ (1 << (bit & 7));
-  }
+  // Each bit once: the second flip of a bit would undo the first.
+  const bits = new Set<number>();
+  while (bits.size < count) bits.add(draw.below(bytes.length * 8));
+  for (const bit of bits) bytes[bit >> 3] = bytes[bit >> 3]! ^ (1 << (bit & 7));
   return bytes;
 }
 
