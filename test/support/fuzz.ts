@@ -4,10 +4,11 @@ import { mkdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { call } from '../../src/native/binding.js';
 
 export const root = fileURLToPath(new URL('../../', import.meta.url));
-/** What the core is forced to with PIECEWORK_CPU; a name above what the processor has lowers nothing. */
-export const CPU_LEVELS = ['scalar', 'avx2', 'avx512'] as const;
+/** What PIECEWORK_CPU can name, in rising order. */
+const CPU_LEVELS = ['scalar', 'avx2', 'avx512'];
 
 const DRIVER = join(root, 'target', 'fuzz', 'piecework-fuzz');
 /** Coverage of edges and comparisons, as libFuzzer reads it, and AddressSanitizer over the Rust code. */
@@ -32,6 +33,12 @@ export interface Counts {
 interface Ended {
   readonly status: number;
   readonly output: string;
+}
+
+/** The levels that this machine can run: a name above them lowers nothing, and its runs would be those of another. */
+export function cpuLevels(): string[] {
+  const best = call((addon) => addon.cpuFeatures()[0]!);
+  return CPU_LEVELS.slice(0, CPU_LEVELS.indexOf(best) + 1);
 }
 
 /** Runs a command to its end. Its output is kept, and shown only when it fails. */
