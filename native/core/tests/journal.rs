@@ -227,6 +227,14 @@ fn frames_out_of_place_are_corruption() {
     }
 }
 
+/// Flips a bit in the middle of a file.
+fn damage(path: &std::path::Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}
+
 /// Commits grants until the ledger has that many segments; gives the state hash.
 fn fill(folder: &Folder, ledger: &Ledger, segments: usize) -> [u8; 32] {
     while folder.files("seg-", ".pwj").len() < segments {
@@ -266,10 +274,7 @@ fn segments_follow_each_other_and_checkpoints_shorten_the_way() {
     drop(ledger);
     // The checkpoints are damaged, then gone: the segments still tell all.
     for (at, path) in folder.files("checkpoint-", ".pwc").iter().rev().enumerate() {
-        let mut bytes = std::fs::read(path).unwrap();
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 1;
-        std::fs::write(path, bytes).unwrap();
+        damage(path);
         let (ledger, found) = try_open(&folder.0, 4096).unwrap();
         assert_eq!(found.checkpoints_damaged, at as u32 + 1);
         assert!(found.checkpoint_sequence < summary.checkpoint_sequence);
@@ -283,6 +288,42 @@ fn segments_follow_each_other_and_checkpoints_shorten_the_way() {
         (found.checkpoint_sequence, ledger.state_hash().unwrap()),
         (0, hash)
     );
+}
+
+#[test]
+fn a_damaged_checkpoint_takes_the_place_of_no_sound_one() {
+    let folder = Folder::new();
+    let ledger = ready(&folder, 4096);
+    fill(&folder, &ledger, 3);
+    ledger.close().unwrap();
+    let spare = folder.files("checkpoint-", ".pwc").pop().unwrap();
+    let mut expected = vec![spare.clone()];
+    // Newer by their numbers, whether a ledger gets there or not.
+    let (ledger, summary) = try_open(&folder.0, 4096).unwrap();
+    one(&ledger, grant(0, 1, 1 << 40));
+    for sequence in [summary.sequence + 1, u64::MAX - 1, u64::MAX] {
+        let forged = folder.0.join(format!("checkpoint-{sequence:016x}.pwc"));
+        std::fs::copy(&spare, &forged).unwrap();
+        damage(&forged);
+    }
+    drop(ledger);
+    let (ledger, summary) = try_open(&folder.0, 4096).unwrap();
+    assert_eq!(summary.checkpoints_damaged, 3);
+    one(&ledger, grant(0, 1, 1 << 40));
+    let hash = ledger.state_hash().unwrap();
+    let name = format!("checkpoint-{:016x}.pwc", summary.sequence + 1);
+    expected.push(folder.0.join(name));
+    ledger.close().unwrap();
+    assert_eq!(folder.files("checkpoint-", ".pwc"), expected);
+    // Either of the two is enough where the history behind them can no longer be read.
+    damage(&segment::path(&folder.0, 1));
+    for damaged in [1, 0] {
+        let copy = folder.copy();
+        damage(&copy.0.join(expected[damaged].file_name().unwrap()));
+        let (ledger, summary) = try_open(&copy.0, 4096).unwrap();
+        assert_eq!(summary.checkpoints_damaged, damaged as u32);
+        assert_eq!(ledger.state_hash().unwrap(), hash);
+    }
 }
 
 #[test]

@@ -37,8 +37,6 @@ const JOURNAL_PER_CHECKPOINT: u64 = 2;
 const MEMORY_MAX: usize = 512 << 10;
 /// Commits between two attempts to allocate after one has failed.
 const RETRY_INTERVAL: u32 = 64;
-/// Checkpoints kept besides the newest.
-const CHECKPOINTS_SPARE: usize = 1;
 
 /// A journal that is open for appending.
 pub struct Journal {
@@ -261,7 +259,8 @@ impl Journal {
             && segments * self.segment_size >= JOURNAL_PER_CHECKPOINT * self.checkpoint_size
     }
 
-    /// Writes a checkpoint of the state after the last frame and removes those no longer needed.
+    /// Writes a checkpoint of the state after the last frame. The one before it that held is kept as a spare; all
+    /// others are removed, for they are older, or were found damaged.
     ///
     /// An error leaves the journal as good as before; the next attempt waits for another segment.
     pub fn checkpoint(&mut self, state: &State) -> Result<(), Error> {
@@ -272,10 +271,11 @@ impl Journal {
         let (sequence, crc) = (self.sequence, self.crc);
         self.checkpoint_size =
             checkpoint::write(&self.folder, &self.identity, sequence, crc, state)?;
-        self.checkpoint_sequence = sequence;
-        let older = recover::list(&self.folder)?.checkpoints;
-        for sequence in older.iter().rev().skip(1 + CHECKPOINTS_SPARE) {
-            let _ = std::fs::remove_file(checkpoint::path(&self.folder, *sequence));
+        let spare = std::mem::replace(&mut self.checkpoint_sequence, sequence);
+        for found in recover::list(&self.folder)?.checkpoints {
+            if found != sequence && found != spare {
+                let _ = std::fs::remove_file(checkpoint::path(&self.folder, found));
+            }
         }
         Ok(())
     }
