@@ -59,13 +59,22 @@ export function run(command: string, args: readonly string[], env: NodeJS.Proces
   });
 }
 
-/** Runs tasks side by side, one for each core. */
+/** Runs tasks side by side, one for each core. One that fails is told at once; the others go on before it is thrown. */
 export async function side<Task>(tasks: readonly Task[], work: (task: Task) => Promise<void>): Promise<void> {
   const waiting = [...tasks];
+  const failures: unknown[] = [];
   const lane = async (): Promise<void> => {
-    for (let task = waiting.shift(); task !== undefined; task = waiting.shift()) await work(task);
+    for (let task = waiting.shift(); task !== undefined; task = waiting.shift()) {
+      try {
+        await work(task);
+      } catch (thrown) {
+        console.error(thrown instanceof Error ? thrown.message : thrown);
+        failures.push(thrown);
+      }
+    }
   };
   await Promise.all(Array.from({ length: availableParallelism() }, lane));
+  if (failures.length > 0) throw failures[0];
 }
 
 /** Builds the driver with overflow checks and assertions. */
