@@ -65,7 +65,7 @@ test('drawn inputs break no rule on any level', async () => {
 test('libFuzzer finds nothing under AddressSanitizer', async () => {
   const program = await Fuzz.buildLibFuzzer();
   const plans: Plan[] = [
-    ...DECODERS.map((target) => ({ target, count: share(RUNS, 20) })),
+    ...DECODERS.map((target) => ({ target, count: share(RUNS, 100) })),
     ...['journal', 'ledger', 'vouchers', 'hashing'].map((target) => ({ target, count: share(RUNS, 10_000) })),
   ];
   await Fuzz.side(plans, async ({ target, count }) => {
